@@ -12,7 +12,6 @@ from tests.training.samples import RUNTIMES
 
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import Corrupt, FailedPrecondition, InvalidInput, NotFound
-from varv.loop.candidate_rows import candidate_rows
 from varv.loop.fits import ancestry
 from varv.loop.model import Offer
 from varv.loop.offers import content_bytes, content_of
@@ -48,7 +47,7 @@ def test_it_is_registered_as_trained_elsewhere_and_fits_nothing(home, tmp_path):
 def test_its_package_answers_as_the_file_does(home, tmp_path):
     here, path = home(), foreign_file(tmp_path)
     package = here.package(here.train(offered(here, path)).package)
-    rows = candidate_rows(here.home.datasets, here.parts, ASK).frame
+    rows = here.candidates.rows(here.parts, ASK).frame
     expected = lightgbm.Booster(model_file=path).predict(rows.select("load", "heat").to_numpy())
     found = RUNTIMES.load(package).predict(package.signature.feed(rows))[:, 0]
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -7,6 +7,8 @@ that come early are not a fair draw.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 import polars as pl
 
@@ -14,10 +16,12 @@ from varv.data import Dataset, Datasets
 from varv.data.identity import keys_of
 from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition
-from varv.loop.fits import Held, Rows, ancestry, new_rows_only, served_span
+from varv.labels.counting import Counted
+from varv.loop.fits import Held, Rows, ancestry, new_rows_only
 from varv.loop.model import TrainCandidate
 from varv.loop.offers import offered_rows
 from varv.loop.plan import LoopParts, LoopPlan
+from varv.loop.row_weights import ARMS, is_by_chance, n_worth, with_counts
 from varv.registry import VersionRegistered
 from varv.serving.scores import GROUP
 
@@ -27,6 +31,7 @@ LEAST_HELD_OUT = 50
 
 def candidate_rows(
     datasets: Datasets,
+    counted: Callable[[str, Instant], Counted],
     parts: LoopParts,
     command: TrainCandidate,
     champion: VersionRegistered | None = None,
@@ -40,15 +45,14 @@ def candidate_rows(
         If there are too few of them.
     """
     plan, cutoff = parts.loop, command.cutoff
-    # A key of every row is as large as five features, and only needed to look further columns up.
-    weights = plan.train.weights if isinstance(plan.train.weights, str) else None
-    rows = training_rows(parts, cutoff, keyed=weights is not None or command.planted is not None)
+    rows = _gathered(counted, parts, command)
     if command.offer is not None:
         return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
     names = plan.features.names
     if command.planted is not None:
         column = command.planted.column
         rows, names = with_column(datasets, plan.outcome.requests, rows, column, cutoff), (*names, column)
+    weights = plan.train.weights_column
     if weights is not None and weights not in rows.columns:
         rows = with_column(datasets, plan.outcome.requests, rows, weights, cutoff)
     # A planted column is none of the champion's, and a plant none of its successors.
@@ -60,9 +64,7 @@ def candidate_rows(
         candidates, past = new_rows_only(candidates, past)
     found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
     allowed = [held for held in candidates if not _too_few(found, held, plan)]
-    served = served_span(found, plan.train)
-    n_served = found.n_between(served.since, served.until)
-    if candidates[0] not in allowed or n_served < plan.train.min_rows:
+    if candidates[0] not in allowed or n_worth(found, plan.train) < plan.train.min_rows:
         raise _too_few_to_train(found, candidates[0], plan)
     found = msgspec.structs.replace(found, held=tuple(allowed))
     return found if plan.train.search is None else _with_inner(found, plan)
@@ -81,16 +83,31 @@ def with_column(
     return rows.join(values, on="key", how="left", maintain_order="left")
 
 
-def training_rows(parts: LoopParts, cutoff: Instant, *, keyed: bool = False) -> pl.DataFrame:
+def _gathered(
+    counted: Callable[[str, Instant], Counted], parts: LoopParts, command: TrainCandidate
+) -> pl.DataFrame:
+    """Return the rows that a training may read, with what weighs them by probabilities, if declared."""
+    train, cutoff = parts.loop.train, command.cutoff
+    # A key of every row is as large as five features, and only needed to look further columns up.
+    keyed = train.weights_column is not None or command.planted is not None
+    if not is_by_chance(train):
+        return training_rows(parts, cutoff, keyed=keyed)
+    rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS)
+    return with_counts(rows, counted(parts.loop.model, cutoff))
+
+
+def training_rows(
+    parts: LoopParts, cutoff: Instant, *, keyed: bool = False, more: Sequence[str] = ()
+) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then, null where they never came, and with their ``key`` if asked for. Earlier origins read as far back
-    from their own end as the last one does.
+    then, null where they never came, with their ``key`` if asked for, and `more` columns. Earlier origins
+    read as far back from their own end as the last one does.
     """
     train = parts.loop.train
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return _matured(parts, since, until, cutoff, keyed=keyed)
+    return _matured(parts, since, until, cutoff, keyed=keyed, more=more)
 
 
 def judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
@@ -100,12 +117,18 @@ def judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instan
 
 
 def _matured(
-    parts: LoopParts, since: Instant, until: Instant, known_by: Instant, *, keyed: bool
+    parts: LoopParts,
+    since: Instant,
+    until: Instant,
+    known_by: Instant,
+    *,
+    keyed: bool,
+    more: Sequence[str] = (),
 ) -> pl.DataFrame:
     plan = parts.loop
     # What was answered is of no use here, and takes as much room as the features.
     lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *plan.features.names)
+    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *more, *plan.features.names)
     return parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
 
 

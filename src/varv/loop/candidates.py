@@ -21,10 +21,12 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
+from varv.labels.counting import Counted
 from varv.loop.candidate_rows import candidate_rows, judgeable, with_column
 from varv.loop.fits import Recipe, Rows, fit_steps, judged_span, refit_step, served_span, work_of
 from varv.loop.model import Offer, TrainCandidate
 from varv.loop.plan import LoopParts, LoopPlan
+from varv.loop.row_weights import effective_n
 from varv.loop.training_graph import (
     JudgedStretches,
     Validation,
@@ -80,6 +82,8 @@ class Candidates:
         Is told of the version of each dataset that a training is about to read.
     trained_on
         Is told what a version was trained on.
+    counted
+        Returns what outcomes of a model count for, by what was on record at an instant.
     """
 
     def __init__(
@@ -92,7 +96,9 @@ class Candidates:
         timer: Callable[[], float] | None = None,
         before_use: Callable[[Dataset, Version], None] = lambda dataset, version: None,
         trained_on: TrainedOn = lambda model, version, rows: None,
+        counted: Callable[[str, Instant], Counted] = lambda model, known_by: Counted({}, {}),
     ) -> None:
+        self._counted = counted
         self._runtimes = runtimes
         self._before_use = before_use
         self._trained_on = trained_on
@@ -101,6 +107,18 @@ class Candidates:
         self._datasets = datasets
         self._blobs = blobs
         self._cache = cache
+
+    def rows(
+        self, parts: LoopParts, command: TrainCandidate, champion: VersionRegistered | None = None
+    ) -> Rows:
+        """Return the rows of a training, as `candidate_rows`.
+
+        Raises
+        ------
+        FailedPrecondition
+            If there are too few of them.
+        """
+        return candidate_rows(self._datasets, self._counted, parts, command, champion)
 
     def train(
         self,
@@ -128,7 +146,7 @@ class Candidates:
         Interrupted
             If a fit was cancelled.
         """
-        rows = candidate_rows(self._datasets, parts, command, champion)
+        rows = self.rows(parts, command, champion)
         datasets = self._datasets_used(parts.loop)
         for dataset, used in zip(parts.loop.datasets, datasets, strict=True):
             self._before_use(dataset, Version(used.version))
@@ -153,7 +171,7 @@ class Candidates:
         FailedPrecondition
             If there are too few rows.
         """
-        plan, rows = parts.loop, candidate_rows(self._datasets, parts, command)
+        plan, rows = parts.loop, self.rows(parts, command)
         recipe = self._recipe(plan, command)
         known = rows_identity(command, rows, self._datasets_used(plan))
         both = shared_inputs(recipe, rows, known)
@@ -289,6 +307,7 @@ def _registered(
         strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
         parent=None if rows.ancestry is None else rows.ancestry.version,
         trials=trials,
+        effective_n=None if command.offer is not None else effective_n(rows, plan.train),
     )
 
 

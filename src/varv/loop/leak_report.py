@@ -21,7 +21,6 @@ from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.user_code import UserCode
 from varv.kernel.views import Views
-from varv.loop.candidate_rows import candidate_rows
 from varv.loop.candidates import Candidates
 from varv.loop.leaks import changed_rows, examine, worse_live
 from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined, TrainCandidate
@@ -38,7 +37,7 @@ class LeakReport:
     Parameters
     ----------
     candidates
-        Give what was held out of a training.
+        Give the rows of a training, and what was held out of it.
     datasets, views
         Of the home.
     """
@@ -57,7 +56,7 @@ class LeakReport:
             known = record.examined if record else frozenset[str]()
         if command.planted is not None or command.offer is not None or known >= set(names):
             return ()
-        rows = candidate_rows(self._datasets, parts, command)
+        rows = self._candidates.rows(parts, command)
         last = rows.held[0]
         fit, later = rows.between(last.fit_from, last.since), rows.between(last.since, last.until)
         findings = examine(fit, later, names, plan.outcome.task)

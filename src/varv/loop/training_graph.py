@@ -14,6 +14,7 @@ from varv.kernel.ids import Version
 from varv.loop.fits import Recipe, Rows, fit_steps, refit_step
 from varv.loop.model import Offer, TrainCandidate
 from varv.loop.offers import take_in_step
+from varv.loop.row_weights import is_by_chance
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
 from varv.pipelines import Graph, Input, PipelineStep
@@ -52,10 +53,12 @@ def shared_inputs(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]
         plan.outcome.column,
         recipe.version,
         recipe.seed,
+        *([repr(plan.train.weights)] if is_by_chance(plan.train) else []),
         *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
         # What every training once was is left out: homes hold results by keys without it.
         *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
         *(["continues"] if plan.train.continues else []),
+        *([["no outcome", plan.outcome.no_outcome]] if plan.outcome.no_outcome is not None else []),
     ]
     return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
 

@@ -173,6 +173,10 @@ class Predictions:
             "requested_at", "key", maintain_order=True
         )
 
+    def settled(self, rows: pl.DataFrame, known_by: Instant) -> pl.DataFrame:
+        """Return requests with what is declared of those without an outcome; see `OutcomeSpec.settled`."""
+        return self._outcome.settled(rows, known_by)
+
     def outcomes(self, since: Instant, known_by: Instant) -> pl.DataFrame:
         """Return ``key``, ``outcome`` and ``known_at`` of what became known in [since, known_by]."""
         return self._stored.outcomes(since, known_by)
@@ -192,6 +196,9 @@ class Predictions:
         """
         if not self._outcome.column:
             return self._n_requested(until)
+        if self._outcome.no_outcome is not None:
+            settled = Instant(min(until, known_by - self._outcome.mature))
+            return self._n_requested(settled) + self.labelled(settled, until, known_by=known_by).height
         young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
         n_known = self._known_at.n_by(known_by)
         n_known = self._stored.outcomes(FIRST, known_by).height if n_known is None else n_known
@@ -221,6 +228,7 @@ class Predictions:
         if earlier.height:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
+        rows = self._outcome.settled(rows, known_by)
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
         return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
 
