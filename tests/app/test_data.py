@@ -38,6 +38,28 @@ def run(capsys, home, monkeypatch):
     return told
 
 
+def test_old_rows_are_archived_shown_and_restored(run, home):
+    assert "does not say when" in run("data", "archive", "parcels", status=1)
+    told = run("data", "archive", "parcels", "--before", "2024-04-10", "--dry-run")
+    assert "0 files with 0 rows, 0 bytes, would be archived" in told or "1 files" in told
+    moved = json.loads(run("--json", "data", "archive", "parcels", "--before", "2024-04-10"))
+    assert (moved["n_files"], moved["n_rows"]) == (1, 3622)
+    assert "late-parcel, whose outcomes these are, which looks at all rows" in moved["kept"]
+    assert "KiB" in run("data", "ls")
+    shown = run("data", "show", "parcels")
+    assert "kept warm: parcels/arrived_at: all rows, by late-parcel" in shown
+    assert "archived: by command only" in shown
+    assert "varv data restore parcels" in run("data", "read", "parcels", status=1)
+    with package.open(home) as opened:
+        [base, _] = opened.dataset("parcels").tiers.parts
+        assert (base.n_cold_files, base.cold_from[:10]) == (1, "2024-03-01")
+        assert opened.dataset("parcels").read(since="2024-04-10").height > 0
+    assert run("verify", "--json")
+    assert "1 files with 3,622 rows" in run("data", "restore", "parcels", "--why", "an audit")
+    with package.open(home) as opened:
+        assert opened.dataset("parcels").read(limit=5).height == 5
+
+
 @pytest.mark.slow
 def test_rows_are_corrected_compared_tagged_and_read_back(run, home, tmp_path):
     shown = json.loads(run("--json", "data", "show", "parcels"))

@@ -67,3 +67,9 @@ def test_threads_wait_briefly_unless_the_environment_says_how(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT")
     share_processors()
     assert (os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT")) == ("ACTIVE", None)
+
+
+def test_an_archive_in_the_file_is_a_folder_beside_it_or_an_address(tmp_path):
+    for said, meant in (("cold", str(tmp_path / "cold")), ("s3://cold/varv", "s3://cold/varv")):
+        (tmp_path / "varv.toml").write_text(f'archive = "{said}"\n')
+        assert load_settings({}, environ={}, folder=tmp_path).settings.archive == meant

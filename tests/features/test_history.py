@@ -7,9 +7,8 @@ import pytest
 
 from varv.features import run as run_module
 from varv.features.history import History
-from varv.features.run import Run
 from varv.features.statistics.totals import fixed_point, totals
-from varv.kernel.clock import DAY, HOUR, Duration, Instant
+from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.errors import InvalidInput
 
 
@@ -116,6 +115,29 @@ def test_values_too_large_for_exact_sums_are_refused():
         fixed_point(np.array([2.0**23]), "x")
 
 
-def test_more_entities_than_the_length_of_the_history_allows_are_refused():
-    with pytest.raises(InvalidInput, match="too many entities"):
-        Run(ints(0, 2**20), ints(0, 2**45), ties(2), {})
+def test_many_entities_over_centuries_are_found_to_the_microsecond():
+    rng = np.random.default_rng(4)
+    first, last = instant("1900-01-01"), instant("2200-01-01")
+    beyond = 2**40
+    # Times come in clusters of neighbours, which lie within one step of the keys.
+    centres = rng.integers(first, last, 60)
+    codes = rng.choice(rng.integers(0, beyond, 12), 400)
+    times = rng.choice(centres, 400) + rng.integers(-3, 4, 400)
+    history = History({"x": np.int64})
+    for some in np.array_split(np.arange(400), 7):
+        history.add(codes[some], times[some], some.astype(np.uint64), {"x": some})
+    asked = np.append(rng.choice(codes, 500), [0, beyond])
+    when = np.append(rng.choice(centres, 500) + rng.integers(-4, 5, 500), [first - 1, last + 1])
+    spans = np.array([2, 9, (last - first) // 3])
+    found = sums(history, asked, when, spans)
+    for row, span in enumerate(spans.tolist()):
+        for i in range(len(asked)):
+            inside = (codes == asked[i]) & (times > when[i] - span) & (times <= when[i])
+            assert found[row, i] == np.flatnonzero(inside).sum()
+    has, values = history.latest(asked, when, None)
+    for i in range(len(asked)):
+        own = np.flatnonzero((codes == asked[i]) & (times <= when[i]))
+        assert has[i] == bool(len(own))
+        if len(own):
+            assert values["x"][i] == max(own, key=lambda row: (times[row], row))
+            assert history.latest_at(int(asked[i]), int(when[i]), None) == [values["x"][i]]

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varv.data import Dataset, Frame
+from varv.data.intake import Batch
 from varv.features import FeatureEngine, FeatureView, windows
 from varv.features.bulk import SourceTables, TrainingSetMaker, features_for
 from varv.features.program import FEW, FeatureProgram
+from varv.features.store import FeatureStore
 from varv.kernel.clock import MINUTE, instant
 from varv.kernel.columns import TIME
 
@@ -47,9 +49,8 @@ def own_views(data):
 
 def brute(frame, who, when):
     """Return the features of a request, found by looking at every row of before it."""
-    ties = dict(zip(frame["id"], frame.select("id").hash_rows(seed=0), strict=True))
     own = [
-        (at, ties[number], size)
+        (at, number, size)
         for number, at, whose, size in frame.with_columns(pl.col("at").cast(pl.Int64)).rows()
         if whose is not None and whose == who and at < when
     ]
@@ -122,3 +123,49 @@ def test_other_requests_at_the_instant_of_a_row_see_it():
     engine = FeatureEngine([own_views(data)[0]], asking)
     engine.store.observe(data, "at", frame)
     assert engine.lookup(frame, "at").rows() == [(1.0,)]
+
+
+def test_no_request_sees_what_came_of_a_row_of_its_own_instant():
+    known = {"done_at": ["good"]}
+    types = {**TYPES, "at": pl.Int64, "done_at": pl.Int64, "good": pl.Boolean}
+    # The first outcome is known at once, the second a minute later, when the third request is made.
+    rows = [(0, 0, 0, True), (1, 0, 1, False), (2, 1, 9, True)]
+    timed = [
+        (one, START + at * MINUTE, "x", 1.0, START + done * MINUTE, good) for one, at, done, good in rows
+    ]
+    frame = pl.DataFrame(timed, schema=types, orient="row").cast({"at": TIME, "done_at": TIME})
+    data = Dataset("trips", source=Frame(frame), key="id", event_time="at", known_at=known)
+    outcome = FeatureView("outcome", source=data, entity="who", features=["good"])
+    counts = FeatureView("counts", source=data, entity="who", features=windows("good", "count", over="5m"))
+    asking = Dataset("asked", source=Frame(frame), key="id", event_time="at")
+    for requests, wanted in (
+        (data, [(None, 0.0), (None, 0.0), (0.0, 2.0)]),
+        (asking, [(1.0, 1.0), (1.0, 1.0), (0.0, 2.0)]),
+    ):
+        engine = FeatureEngine([outcome, counts], requests)
+        for part in data.parts:
+            engine.store.observe(data, part, data.part(frame, part))
+        assert engine.lookup(frame, "at").rows() == wanted
+        maker = TrainingSetMaker(features_for([outcome, counts], requests), "at", SourceTables())
+        assert maker.of(frame).select(maker.names()).rows() == wanted
+    by_event = TrainingSetMaker(features_for([outcome, counts], data), "at", SourceTables(), mode="event")
+    assert by_event.of(frame).select(by_event.names()).rows() == [(None, 0.0), (None, 0.0), (0.0, 2.0)]
+
+
+def test_models_of_two_datasets_read_the_outcomes_of_one():
+    known = {"done_at": ["good"]}
+    frame = pl.DataFrame(
+        [(0, START, "x", START, True)],
+        schema={"id": pl.Int64, "at": pl.Int64, "who": pl.String, "done_at": pl.Int64, "good": pl.Boolean},
+        orient="row",
+    ).cast({"at": TIME, "done_at": TIME})
+    data = Dataset("trips", source=Frame(frame), key="id", event_time="at", known_at=known)
+    outcome = FeatureView("outcome", source=data, entity="who", features=["good"])
+    store = FeatureStore()
+    asking = Dataset("asked", source=Frame(frame), key="id", event_time="at")
+    own, others = (FeatureEngine([outcome], requests, store) for requests in (data, asking))
+    for part in data.parts:
+        store.observe(data, part, data.part(frame, part))
+    assert [one.lookup(frame, "at").rows() for one in (own, others)] == [[(None,)], [(1.0,)]]
+    store.observe_anew(data, [Batch(data, part, data.part(frame, part)) for part in data.parts])
+    assert [one.lookup(frame, "at").rows() for one in (own, others)] == [[(None,)], [(1.0,)]]

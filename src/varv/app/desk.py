@@ -11,6 +11,7 @@ from varv.app.traffic import Traffic
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
+from varv.data.tiers.verbs import TierDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
@@ -67,6 +68,8 @@ class Desk:
         """As the one before."""
         self.reads = ReadCounts()
         """Counts reads of features here, whichever home is in the present."""
+        self.tiers: TierDesk | None = None
+        """As the one before."""
         self.pulls: PullDesk | None = None
         """None while the server starts, and where the declaration is not read."""
         self.declarations: Declarations | None = None
@@ -199,6 +202,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.versions)
+
+    def require_tiers(self) -> TierDesk:
+        """Return what moves files of datasets between tiers.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.tiers)
 
     def require_pulls(self) -> PullDesk:
         """Return what pulls sources.

@@ -10,8 +10,15 @@ from contextlib import suppress
 from varv.data.kept_contracts import texts_table
 from varv.data.model import BatchesCompacted, BatchQuarantined, ContractInferred, DatasetVersionAppended
 from varv.data.privacy.model import QuarantineErased
+from varv.data.tiers.checking import Moves
 from varv.data.versions import table_of
-from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
+from varv.data.versions.model import (
+    DatasetPublished,
+    DatasetRewritten,
+    DatasetVacuumed,
+    SegmentsArchived,
+    SegmentsRestored,
+)
 from varv.home.model import Comparison, PoliciesCompared
 from varv.kernel.audit import Named
 from varv.kernel.codec import Digest
@@ -53,6 +60,7 @@ class LedgerNames:
         self._n_versions: dict[str, int] = {}
         self._compacted: dict[str, dict[str, tuple[str, ...]]] = {}
         """By table and compacted file, the segments in it."""
+        self.moves = Moves(self.tables, self._compacted)
 
     def fold(self, ledger: Ledger) -> None:
         """Take in a ledger, a batch of entries at a time."""
@@ -104,7 +112,7 @@ class LedgerNames:
                 self.seals.take(entry)
                 self._note_texts(entry, event)
             case _:
-                pass
+                self.moves.take(event)
 
     def _held(self, seq: int, event: BatchQuarantined | QuarantineErased) -> None:
         """Take in where rows in quarantine are."""
@@ -144,6 +152,7 @@ class LedgerNames:
                     table = table_of(event.dataset, part)
                     self.vacuumed.setdefault(table, set()).update(f"{name}{SUFFIX}" for name in names)
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
+                    self.moves.forget(table, names)
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
                     for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
@@ -196,6 +205,8 @@ _NAMING = {
         DatasetRewritten,
         BatchesCompacted,
         DatasetVacuumed,
+        SegmentsArchived,
+        SegmentsRestored,
         DatasetPublished,
         BatchQuarantined,
         QuarantineErased,

@@ -92,6 +92,10 @@ class Settings:
     online_views: str = ""
     """Feature views that requests read from there instead of memory, since they do not fit into it; names
     with commas between."""
+    archive: str = ""
+    """Where files of old rows go that nobody looks at from day to day: a folder, such as one on another disk,
+    or ``s3://bucket/path``, which needs ``varv[objects]``; without, the folder ``archive`` of the home. In
+    ``varv.toml`` a folder is relative to that file. What went elsewhere before is still found there."""
     deprecate_v1: bool = False
     """Whether answers of KServe's first protocol say that it is not to be used any more, and what follows
     it."""
@@ -218,8 +222,8 @@ def _from_file(place: Path) -> Mapping[str, object]:
     clients_of(found.pop(TABLE, {}), str(place))
     for name in found:
         _require_known(name, place.name)
-    for name in ("project", "tls_certificate", "tls_key", "tls_client_authority"):
-        if isinstance(path := found.get(name), str) and path:
+    for name in ("project", "archive", "tls_certificate", "tls_key", "tls_client_authority"):
+        if isinstance(path := found.get(name), str) and path and "://" not in path:
             found[name] = str(place.parent / path)
     return found
 

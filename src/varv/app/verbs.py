@@ -17,6 +17,7 @@ import varv.data.delta.verbs
 import varv.data.ingestion.verbs
 import varv.data.privacy_verbs
 import varv.data.profiling.verbs
+import varv.data.tiers.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
 import varv.data.versioning.verbs
@@ -34,6 +35,7 @@ import varv.home.skew.health
 import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
+import varv.home.training_sets
 import varv.home.verbs
 import varv.loop.verbs
 import varv.runs.verbs
@@ -42,6 +44,7 @@ from varv.app.traffic import Traffic
 from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.verbs import PullDesk
+from varv.data.tiers.verbs import TierDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
@@ -68,6 +71,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     Inbox: lambda desk: desk.require_inbox(),
     QuarantineDesk: lambda desk: desk.require_quarantine(),
     VersionsDesk: lambda desk: desk.require_versions(),
+    TierDesk: lambda desk: desk.require_tiers(),
     PullDesk: lambda desk: desk.require_pulls(),
     OnlineDesk: lambda desk: desk.require_online(),
     PublicationDesk: lambda desk: desk.require_publications(),
@@ -94,6 +98,7 @@ ROOMS = (
     varv.data.profiling.verbs,
     varv.features.online.verbs,
     varv.data.delta.verbs,
+    varv.data.tiers.verbs,
     varv.home.verbs,
     varv.home.change.verbs,
     varv.home.erasure.verbs,
@@ -108,6 +113,7 @@ ROOMS = (
     varv.home.tracking.verbs,
     varv.home.tracking.purging,
     varv.home.moving.verbs,
+    varv.home.training_sets,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

@@ -50,6 +50,7 @@ MOST_FINDINGS = 200
 _CURE = "restore this file from a copy of the home folder"
 _SIGNING: tuple[Kind, ...] = ("signature", "checkpoint", "key")
 _PUBLISHED = "remove the folder of the log, and publish the dataset again: the ledger holds what was in it"
+_ARCHIVED = "restore this file from a copy of the archive"
 _CACHED = "delete the file: the step runs again when it is needed"
 
 
@@ -210,6 +211,7 @@ class _Home:
         else:
             self._audit(secret)
         self._delta_logs()
+        self._archived()
         self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):
@@ -252,6 +254,11 @@ class _Home:
         """Compare the logs of Delta tables with what the ledger says was published."""
         for flaw in log_flaws(self._home / "columns", self._named.published, self._named.vacuumed):
             self._note(*flaw, cure=_PUBLISHED)
+
+    def _archived(self) -> None:
+        """Compare every archived file with its digest, where it is."""
+        for flaw in self._named.moves.flaws(self._home):
+            self._note(*flaw, cure=_ARCHIVED)
 
     def _texts(self, columns: FolderColumns, secret: Secret, inferred: ContractInferred) -> None:
         """Compare the texts that columns may hold, where they were not deleted."""

@@ -78,6 +78,9 @@ class Dataset:
     publish
         How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
         version is tagged or trained on, too. By default only `varv data publish` does.
+    archive
+        How old rows are when a running server moves their files into the archive, such as ``"400d"``: as far
+        as no served view looks back. Never by itself unless it is said; a dataset is published or archived.
 
     Raises
     ------
@@ -109,6 +112,7 @@ class Dataset:
         deletes: str | None = None,
         pii: Mapping[str, str | Treatment] | None = None,
         publish: str | None = None,
+        archive: str | None = None,
     ) -> None:
         try:
             self.name = DatasetName(checked_name("dataset", name))
@@ -136,6 +140,10 @@ class Dataset:
             self.publish_every = None if publish is None else duration(publish)
         except InvalidInput as error:
             raise InvalidDeclaration("dataset", name, f"is published {publish!r}: {error}") from None
+        self.archive_after = self._span("archive", archive)
+        if archive is not None and publish is not None:
+            hint = "leave one of them out: readers of its Delta tables have to find their files"
+            raise InvalidDeclaration("dataset", name, "is both published and archived", hint=hint)
         require_names(self.name, self.key, self.event_time, self.known_at)
         require_treatable(self.name, self.key, self.known_at, (self.event_time, *self.known_at), self.pii)
         require_expectations(self.name, self.expect)

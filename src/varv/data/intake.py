@@ -98,7 +98,11 @@ class Intake:
                 listener.rows_known(batch)
 
     def restore(
-        self, datasets: Iterable[Dataset], since: Mapping[DatasetName, Version] | None = None
+        self,
+        datasets: Iterable[Dataset],
+        since: Mapping[DatasetName, Version] | None = None,
+        *,
+        warm_only: bool = False,
     ) -> None:
         """Tell every listener of all that is stored, part by part.
 
@@ -107,20 +111,23 @@ class Intake:
         since
             The versions up to which the listeners hold everything already; of other datasets they hold
             nothing.
+        warm_only
+            Leave out what is archived, which no request of the present can see.
         """
         for dataset in datasets:
             held = (since or {}).get(dataset.name)
             if held is None:
-                self.tell(stored_batches(self._datasets, dataset))
+                self.tell(stored_batches(self._datasets, dataset, warm_only=warm_only))
                 continue
             for part in dataset.parts:
-                self.tell([Batch(dataset, part, self._datasets.later(dataset, part, held))])
+                rows = self._datasets.later(dataset, part, held, warm_only=warm_only)
+                self.tell([Batch(dataset, part, rows)])
 
 
-def stored_batches(datasets: Datasets, dataset: Dataset) -> Iterator[Batch]:
+def stored_batches(datasets: Datasets, dataset: Dataset, *, warm_only: bool = False) -> Iterator[Batch]:
     """Yield all that is stored of a dataset, a part at a time."""
     for part in dataset.parts:
-        yield Batch(dataset, part, datasets.read_part(dataset, part))
+        yield Batch(dataset, part, datasets.read_part(dataset, part, warm_only=warm_only))
 
 
 def made_known(made: Sequence[tuple[Dataset, str, Prepared]]) -> list[Batch]:

@@ -13,10 +13,8 @@ from varv.data.keys import DatasetKeys, KeysState
 from varv.data.rewriting.files import stated_rows
 from varv.data.shape import in_shape
 from varv.data.stored import StoredDatasets
-from varv.data.versions import table_of
 from varv.kernel.clock import Instant
 from varv.kernel.codec import canonical
-from varv.kernel.columns import Columns
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.observe import log
@@ -30,17 +28,14 @@ class KnownKeys:
 
     Parameters
     ----------
-    stored, columns, ledger
+    stored, ledger
         The datasets, and where their rows and facts are.
     snapshots
         Where keys are kept, so that a restart reads only what came later; by default it reads everything.
     """
 
-    def __init__(
-        self, stored: StoredDatasets, columns: Columns, ledger: Ledger, snapshots: Snapshots | None
-    ) -> None:
+    def __init__(self, stored: StoredDatasets, ledger: Ledger, snapshots: Snapshots | None) -> None:
         self._stored = stored
-        self._columns = columns
         self._ledger = ledger
         self._snapshots = snapshots
         self._keys: dict[str, DatasetKeys] = {}
@@ -68,8 +63,8 @@ class KnownKeys:
                 since = self._kept[dataset.name] = version
         upto = self._stored.version(dataset)
         for part in dataset.parts:
-            segments = self._stored.segments_after(dataset, part, since, upto)
-            batches = self._columns.batches(table_of(dataset.name, part), segments)
+            # Which keys there are has to be known of archived rows too, or one would be taken again.
+            batches = self._stored.ever_after(dataset, part, since, upto)
             names, types = dataset.columns(part), dataset.part_types(part)
             whole = (in_shape(rows, types).select(names) for rows in batches)
             keys.restore(part, (stated_rows(rows, dataset, part) for rows in whole))

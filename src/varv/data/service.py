@@ -30,7 +30,7 @@ from varv.data.shape import misfit, shape_of, widening
 from varv.data.sources import in_kept_types
 from varv.data.stored import StoredDatasets
 from varv.data.versions import stream_of, table_of
-from varv.data.versions.model import PublicationDeclared, RetentionDeclared
+from varv.data.versions.model import ArchivalDeclared, PublicationDeclared, RetentionDeclared
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Event
@@ -72,7 +72,7 @@ class Datasets(StoredDatasets):
         super().__init__(ledger, columns, views, secret)
         self._clock = clock
         self.contracts = PartContracts(columns, views, secret)
-        self.keys = KnownKeys(self, columns, ledger, snapshots)
+        self.keys = KnownKeys(self, ledger, snapshots)
         self._appends = Appends(self, columns, views, clock, self.contracts, self.keys)
         self._writing = threading.RLock()
 
@@ -87,13 +87,15 @@ class Datasets(StoredDatasets):
         """
         with self._views.reading(DatasetsView) as view:
             registered, history = view.registered(dataset.name), view.history(dataset.name)
-            kept, every = history.retention, history.publish_every
+            kept, every, after = history.retention, history.publish_every, history.archive_after
             expected = view.expectations(dataset.name) or ()
         stream, facts = stream_of(dataset.name), list[Event]()
         if dataset.retention != kept:
             facts.append(RetentionDeclared(dataset=dataset.name, retention=dataset.retention))
         if dataset.publish_every != every:
             facts.append(PublicationDeclared(dataset=dataset.name, every=dataset.publish_every))
+        if dataset.archive_after != after:
+            facts.append(ArchivalDeclared(dataset=dataset.name, after=dataset.archive_after))
         if not is_as_before(expected, dataset.expect):
             for one in dataset.expect:
                 dataset.part_of(one)
@@ -130,9 +132,12 @@ class Datasets(StoredDatasets):
         gained; none as long as too little has.
         """
         parts = (part for part in dataset.parts if self.contracts.may_learn(dataset, part))
+        # Archived rows came before the columns that were gained.
         learned = (
             self.contracts.learn(
-                dataset, part, lambda columns, part=part: self.batches(dataset, part, columns=columns)
+                dataset,
+                part,
+                lambda columns, part=part: self.batches(dataset, part, columns=columns, warm_only=True),
             )
             for part in parts
         )

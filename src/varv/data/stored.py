@@ -5,13 +5,15 @@ The same version and instant give the same rows for ever, or `Expired` and `Eras
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from varv.data.cold import ColdFiles, require_warm
 from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.versions import Came, DatasetVersion, batch_of, table_of, versions_of
@@ -50,6 +52,9 @@ class StoredDatasets:
         self._columns = columns
         self._views = views
         self._secret = secret
+        # The archive of a home lies beside its columns.
+        self.cold = ColdFiles(columns.folder("data").parents[1])
+        """Where archived files are."""
 
     def came(self, dataset: str, part: str, segment: str) -> Came | None:
         """Return what became of a batch; None if it never came."""
@@ -65,14 +70,17 @@ class StoredDatasets:
         return batch_of(self._ledger, dataset, part, segment) if is_old else None
 
     def counts(self, dataset: Dataset, part: str, segment: str) -> bool:
-        """Return whether the rows of a batch that made a version are in the present one as they came."""
+        """Return whether the rows of a batch that made a version are in the present one as they came, and not
+        in an archive.
+        """
         with self._views.reading(DatasetsView) as view:
             held = view.catalogue(dataset.name, part)
-            alone, files, has_gone = held.alone.get(segment), held.extents(), held.has_gone
-        if alone is not None or not has_gone:
-            return alone is None or not alone.gone
+            alone, files = held.alone.get(segment), held.extents()
+            has_changed = held.has_gone or held.has_cold
+        if alone is not None or not has_changed:
+            return alone is None or not (alone.gone or alone.cold)
         table = table_of(dataset.name, part)
-        listed = (self._columns.listed(table, one.name) for one in files if one.is_file)
+        listed = (self._columns.listed(table, one.name) for one in files if one.is_file and not one.cold)
         return any(one.segment == segment for several in listed for one in several)
 
     def was_rewritten(self, dataset: Dataset, since: Version | int) -> bool:
@@ -82,21 +90,47 @@ class StoredDatasets:
         with self._views.reading(DatasetsView) as view:
             return view.history(dataset.name).last_rewrite > since
 
-    def segments_after(
+    def _extents_after(
         self, dataset: Dataset, part: str, version: Version, upto: Version | None = None
-    ) -> dict[str, Digest]:
-        """Return the segments of a part after a version and their digests; maybe of some before it too."""
+    ) -> list[Extent]:
+        """Return where the rows of a part are that came after a version; maybe some from before it too."""
         # A file of many batches may begin before: those once more change nothing.
-        return digests(one for one in self.extents(dataset, part, upto=upto) if one.last_number > version)
+        return [one for one in self.extents(dataset, part, upto=upto) if one.last_number > version]
 
-    def later(self, dataset: Dataset, part: str, version: Version) -> pl.DataFrame:
+    def ever_after(
+        self, dataset: Dataset, part: str, version: Version, upto: Version
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a part that came after a version and by another, a file at a time, archived ones
+        too; maybe some from before it.
+
+        Raises
+        ------
+        Unavailable
+            If an archive cannot be reached.
+        """
+        extents = self._extents_after(dataset, part, version, upto)
+        for is_cold, several in groupby(extents, lambda one: one.cold is not None):
+            if is_cold:
+                yield from map(self.cold.rows, several)
+            else:
+                yield from self._columns.batches(table_of(dataset.name, part), digests(several))
+
+    def later(
+        self, dataset: Dataset, part: str, version: Version, *, warm_only: bool = False
+    ) -> pl.DataFrame:
         """Return the rows of a part in all batches after a version, in the order in which they came; maybe of
         some before it too.
+
+        Parameters
+        ----------
+        warm_only
+            Leave out rows that are archived.
         """
-        segments = self.segments_after(dataset, part, version)
-        if not segments:
+        extents = self._extents_after(dataset, part, version)
+        extents = [one for one in extents if not one.cold] if warm_only else extents
+        if not extents:
             return pl.DataFrame(schema=dataset.part_types(part))
-        return self.rows_of(dataset, part, segments).select(dataset.columns(part))
+        return self._rows_of_extents(dataset, part, extents).select(dataset.columns(part))
 
     def keyed(self, content: Digest) -> Digest:
         """Return the digest by which the ledger knows rows that it must not reveal."""
@@ -137,6 +171,8 @@ class StoredDatasets:
             If there is no such dataset or version.
         Erased
             If rows of the version were erased; the entry is named.
+        FailedPrecondition
+            If some of them are archived; what restores them is named.
         """
         base, as_of = dataset.event_time, {"version": version, "remaining": remaining}
         frame = self.read_part(dataset, base, known_at=known_at, since=since, until=until, **as_of)
@@ -162,15 +198,21 @@ class StoredDatasets:
         since: Instant | None = None,
         until: Instant | None = None,
         remaining: bool = False,
+        warm_only: bool = False,
     ) -> pl.DataFrame:
         """Return the rows of one part as `read` would join them, in the order of its time and key; of those
         whose time is in [since, until), if that is given.
+
+        Parameters
+        ----------
+        warm_only
+            Leave out rows that are archived, which are refused otherwise.
         """
         columns = dataset.columns(part)
         before = None if known_at is None else Instant(known_at + 1)
         upto = until if before is None else before if until is None else min(until, before)
         held = self.extents(dataset, part, upto=version, remaining=remaining)
-        extents = [one for one in held if one.reaches(since, upto)]
+        extents = [one for one in held if one.reaches(since, upto) and not (warm_only and one.cold)]
         if not extents:
             return pl.DataFrame(schema=dataset.part_types(part))
         frame = self._rows_upto(dataset, part, extents, version)
@@ -192,6 +234,7 @@ class StoredDatasets:
         version: Version | int | None = None,
         since: Instant | None = None,
         until: Instant | None = None,
+        warm_only: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Yield some columns of a part's rows in the order in which they came, a file at a time; a version
         gives the same rows for ever.
@@ -200,21 +243,26 @@ class StoredDatasets:
         ----------
         since, until
             Files are left out that have no row with a time of the part in [since, until); rows are not.
+        warm_only
+            Leave out rows that are archived, which are refused otherwise.
 
         Raises
         ------
         NotFound
             If there is no such version.
+        FailedPrecondition
+            If a file is archived; what restores it is named.
         """
         names = list(dict.fromkeys(columns))
         types = {name: dataset.types()[name] for name in names}
         table = table_of(dataset.name, part)
         for one in self.extents(dataset, part, upto=version):
-            if not one.reaches(since, until):
+            if not one.reaches(since, until) or (warm_only and one.cold):
                 continue
             n_rows = one.n_rows if version is None else self.n_rows_upto(dataset, part, one, version)
-            for rows in self._columns.batches(table, {one.name: one.digest}, columns=names):
-                yield in_shape(rows, types).select(names).head(n_rows)
+            with self._warm(dataset, part, [one]):
+                [rows] = self._columns.batches(table, {one.name: one.digest}, columns=names)
+            yield in_shape(rows, types).select(names).head(n_rows)
 
     def arrivals(
         self,
@@ -231,19 +279,16 @@ class StoredDatasets:
         for one in self.extents(dataset, part, upto=version):
             if not one.reaches(since, None):
                 continue
-            listed = self._columns.listed(table, one.name) if one.is_file else ()
-            sizes = [held.n_rows for held in listed] or [one.n_rows]
-            numbers = np.repeat(one.numbers(), sizes)
-            first = 0
-            for rows in self._columns.batches(table, {one.name: one.digest}, columns=list(types)):
-                own = numbers[first : first + rows.height]
-                first += rows.height
-                shaped = in_shape(rows, types).select(list(types))
-                if version is None or own.size == 0 or own[-1] <= version:
-                    yield own, shaped
-                else:
-                    n = int(np.searchsorted(own, version, side="right"))
-                    yield own[:n], shaped.head(n)
+            with self._warm(dataset, part, [one]):
+                listed = self._columns.listed(table, one.name) if one.is_file else ()
+                [rows] = self._columns.batches(table, {one.name: one.digest}, columns=list(types))
+            own = np.repeat(one.numbers(), [held.n_rows for held in listed] or [one.n_rows])
+            shaped = in_shape(rows, types).select(list(types))
+            if version is None or own.size == 0 or own[-1] <= version:
+                yield own, shaped
+            else:
+                n = int(np.searchsorted(own, version, side="right"))
+                yield own[:n], shaped.head(n)
 
     def _rows_upto(
         self, dataset: Dataset, part: str, extents: Sequence[Extent], version: Version | int | None
@@ -251,11 +296,29 @@ class StoredDatasets:
         """Return the rows of extents, of a file that goes on after a version only those of up to then."""
         cut = [one for one in extents if version is not None and one.last_number > version]
         whole = [one for one in extents if one not in cut]
-        parts = [self.rows_of(dataset, part, digests(whole))] if whole else []
+        parts = [self._rows_of_extents(dataset, part, whole)] if whole else []
         for one in cut:
             n_rows = self.n_rows_upto(dataset, part, one, version or 0)
-            parts.append(self.rows_of(dataset, part, {one.name: one.digest}).head(n_rows))
+            parts.append(self._rows_of_extents(dataset, part, [one]).head(n_rows))
         return pl.concat(rows.select(dataset.columns(part)) for rows in parts)
+
+    @contextmanager
+    def _warm(self, dataset: Dataset, part: str, extents: Sequence[Extent]) -> Generator[None]:
+        """Refuse to read what is archived, and what goes into the archive while it is read."""
+        require_warm(dataset.name, extents)
+        try:
+            yield
+        except (Corrupt, FileNotFoundError):
+            names = {one.name for one in extents}
+            with self._views.reading(DatasetsView) as view:
+                held = view.catalogue(dataset.name, part)
+                now = [one for one in (*held.ever(), *held.left.values()) if one.name in names]
+            require_warm(dataset.name, now)
+            raise
+
+    def _rows_of_extents(self, dataset: Dataset, part: str, extents: Sequence[Extent]) -> pl.DataFrame:
+        with self._warm(dataset, part, extents):
+            return self.rows_of(dataset, part, digests(extents))
 
     def rows_of(self, dataset: Dataset, part: str, segments: Mapping[str, Digest]) -> pl.DataFrame:
         """Return the rows of segments, null in columns that the dataset gained after they were stored."""
@@ -273,8 +336,10 @@ class StoredDatasets:
     def segments(self, dataset: Dataset, part: str) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the name and the rows of each batch of a part, in the order in which they came."""
         names, types = list(dataset.columns(part)), dataset.part_types(part)
-        segments = digests(one for one in self.extents(dataset, part) if one.n_rows)
-        for rows in self._columns.batches(table_of(dataset.name, part), segments, segment_as=SEGMENT):
+        extents = [one for one in self.extents(dataset, part) if one.n_rows]
+        require_warm(dataset.name, extents)
+        batches = self._columns.batches(table_of(dataset.name, part), digests(extents), segment_as=SEGMENT)
+        for rows in batches:
             for segment, own in stretches(rows):
                 yield segment, in_shape(own, types).select(names)
 
@@ -301,12 +366,23 @@ class StoredDatasets:
             return extent.n_rows
         if not extent.is_file:
             return 0
-        listed = self._columns.listed(table_of(dataset.name, part), extent.name)
+        with self._warm(dataset, part, [extent]):
+            listed = self._columns.listed(table_of(dataset.name, part), extent.name)
         return sum(one.n_rows for one in listed[: extent.n_upto(version)])
 
     def rows_in(self, dataset: Dataset, part: str, extent: Extent) -> pl.DataFrame:
         """Return the rows of one extent as they are stored, in the columns of the part."""
-        return self.rows_of(dataset, part, digests([extent])).select(dataset.columns(part))
+        return self._rows_of_extents(dataset, part, [extent]).select(dataset.columns(part))
+
+    def empty_in_archive(self, dataset: Dataset) -> frozenset[str]:
+        """Return the columns of the base part that were empty in some row that was ever archived."""
+        with self._views.reading(DatasetsView) as view:
+            return frozenset(view.history(dataset.name).empty_in_archive)
+
+    def require_warm(self, dataset: Dataset, *, version: Version | int | None = None) -> None:
+        """Raise `FailedPrecondition` if some rows of a version, by default the last, are archived."""
+        for part in dataset.parts:
+            require_warm(dataset.name, self.extents(dataset, part, upto=version))
 
     def extents(
         self, dataset: Dataset, part: str, *, upto: Version | int | None = None, remaining: bool = False

@@ -29,6 +29,7 @@ from varv.data.model import (
 from varv.data.privacy.model import PiiDeclared, QuarantineErased
 from varv.data.versions.history import Mark, VersionHistory
 from varv.data.versions.model import (
+    ArchivalDeclared,
     DatasetDerived,
     DatasetPublished,
     DatasetRewritten,
@@ -37,8 +38,10 @@ from varv.data.versions.model import (
     DatasetVacuumed,
     PublicationDeclared,
     RetentionDeclared,
+    SegmentsArchived,
+    SegmentsRestored,
 )
-from varv.kernel.catalogue import Catalogue, Compacted, Extent
+from varv.kernel.catalogue import Catalogue, Cold, Compacted, Extent
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, digest_of
 from varv.kernel.errors import NotFound
@@ -205,6 +208,10 @@ class DatasetsView(msgspec.Struct):
                 self._erase_held(event)
             case PublicationDeclared():
                 self.history(event.dataset).publish_every = event.every
+            case ArchivalDeclared():
+                self.history(event.dataset).archive_after = event.after
+            case SegmentsArchived() | SegmentsRestored():
+                self._move(entry, event)
             case DatasetPublished():
                 history = self.history(event.dataset)
                 history.published[event.part], history.published_at = event, entry.at
@@ -378,6 +385,33 @@ class DatasetsView(msgspec.Struct):
                         number=0,
                     ),
                 )
+
+    def _move(self, entry: Entry, event: SegmentsArchived | SegmentsRestored) -> None:
+        history = self.history(event.dataset)
+        if isinstance(event, SegmentsRestored):
+            history.restored = event
+            for part, files in event.files.items():
+                names = {one.name for one in files}
+                self.stored[event.dataset, part].note_restored(names, event.stays_until)
+            return
+        history.empty_in_archive |= set(event.empty)
+        for part, files in event.files.items():
+            cold = {
+                one.name: Cold(
+                    place=event.place, file=one.file, digest=one.digest, n_bytes=one.n_bytes, by=entry.seq
+                )
+                for one in files
+            }
+            self.stored[event.dataset, part].note_archived(cold)
+
+    def in_archives(self) -> set[tuple[str, Digest]]:
+        """Return the places and digests of all files in an archive."""
+        return {
+            (one.cold.place, one.cold.digest)
+            for held in self.stored.values()
+            for one in (*held.files, *held.alone.values(), *held.left.values())
+            if one.cold is not None and not one.removed_by
+        }
 
     def _erase_held(self, event: QuarantineErased) -> None:
         place = (event.dataset, event.part, event.segment)

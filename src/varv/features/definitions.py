@@ -25,8 +25,10 @@ from varv.kernel.errors import FailedPrecondition
 from varv.kernel.expressions import read_expression, written_expression
 from varv.kernel.ids import DatasetName
 
-KERNEL = 2
-"""Counts how values are computed: 2 since a row as old as its ttl still counts."""
+KERNEL = 3
+"""Counts how values are computed: 2 since a row as old as its ttl still counts, 3 since keys decide between
+rows of one time by `features.ties`, and no request sees an outcome of a row of its own instant.
+"""
 
 
 class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):

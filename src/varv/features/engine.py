@@ -56,13 +56,14 @@ class FeatureEngine:
         self.store = store or FeatureStore()
         self._histories: list[tuple[ViewHistory | StoredHistory, FeatureView, slice, bool]] = []
         self._computed: list[str] = []
-        own = self.features.own_views
+        own, outcomes = self.features.own_views, self.features.own_outcome_views
         self.reads = [self.store.reads.of(view) for view in self.features.views]
         """What counts the reads of its views, in the declared order; None of those that declare no age."""
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
-            self._histories.append((self.store.history(view), view, rows, view in own))
+            history = self.store.history(view, own_outcomes=view in outcomes)
+            self._histories.append((history, view, rows, view in own))
             self._computed += numeric
         declared = self.features.declared
         derived = [item for item in declared if isinstance(item, Derived)]

@@ -310,14 +310,23 @@ class FeatureSet:
         """The views whose rows are the requests themselves. Of these a request sees rows of before its own
         instant only: when it is served, its own row is kept after its features were looked up.
         """
+        return tuple(view for view in self._of_requests() if view.part == self.requests.event_time)
+
+    @property
+    def own_outcome_views(self) -> tuple[FeatureView, ...]:
+        """The views of what becomes known of the requests later. No request sees what comes of a row of its
+        own instant, though it is known at once, for that row is not kept yet.
+        """
+        return tuple(view for view in self._of_requests() if view.part != self.requests.event_time)
+
+    def _of_requests(self) -> list[FeatureView]:
         asked = self.requests
         whose = asked.name, asked.key, asked.event_time
-        return tuple(
+        return [
             view
             for view in self.views
-            if (view.source.name, view.source.key, view.part) == whose
-            and view.source.event_time == asked.event_time
-        )
+            if (view.source.name, view.source.key, view.source.event_time) == whose
+        ]
 
     def read_of_views(self, feature: Derived) -> dict[str, str]:
         """Return the features of views that a derived one looks at, by the names that it has for them."""

@@ -20,6 +20,7 @@ from varv.data.known_keys import identity_of
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
 from varv.features.model import FeatureView
 from varv.features.run import Ints
+from varv.features.ties import ties_of
 from varv.features.view_history import ViewHistory, ViewState
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.codec import canonical
@@ -30,6 +31,18 @@ from varv.kernel.mapped import MappedFile
 PATIENCE = Duration(92 * DAY)
 """How long after its event a row's later parts are waited for."""
 _ENTITIES_AT_ONCE = 4096
+
+
+def after(asked: Ints, known: Ints) -> Ints:
+    """Return from when on requests of a dataset see what becomes known of its rows, shape (n,): what is
+    known at the very instant of its row a microsecond later, since requests of that instant come before it.
+
+    Parameters
+    ----------
+    asked, known
+        The instant of each row, and when something became known of it.
+    """
+    return known + (known == asked)
 
 
 class EntityState(msgspec.Struct, frozen=True):
@@ -76,12 +89,12 @@ class Observed:
         self._forgotten = 0
         self._coded = _Coded(None, {})
 
-    def history(self, view: FeatureView) -> ViewHistory:
-        """Return a history for a view of this dataset, which has none yet."""
+    def history(self, view: FeatureView, *, own_outcomes: bool = False) -> ViewHistory:
+        """Return a history for a view of this dataset, which has none yet; see `ViewHistory`."""
         if view.entity not in self._entities and self._known is not None:
             hint = "declare all views before rows come"
             raise InvalidDeclaration("feature view", view.name, "comes after its rows", hint=hint)
-        made = ViewHistory(view, self)
+        made = ViewHistory(view, self, own_outcomes=own_outcomes)
         self._tables[view.part].append(made)
         self._entities.setdefault(view.entity, {})
         return made
@@ -231,8 +244,9 @@ class Observed:
         fresh = is_new & in_time & (times >= asked)
         if not fresh.all():
             frame, times, codes = frame.filter(pl.Series(fresh)), times[fresh], codes[fresh]
+            asked = asked[fresh]
         by_entity = {entity: codes[:, i] for i, entity in enumerate(self._entities)}
-        self._fill(part, frame, times, by_entity)
+        self._fill(part, frame, times, by_entity, after(asked, times))
 
     def identity(self) -> str:
         """Return what another one must be of as well, to take in the state of this one."""
@@ -277,22 +291,34 @@ class Observed:
         self._waiting[part] = frame if before is None else pl.concat([before, frame])
 
     def _fill(
-        self, part: str, frame: pl.DataFrame, times: Ints, by_entity: dict[tuple[str, ...], Ints]
+        self,
+        part: str,
+        frame: pl.DataFrame,
+        times: Ints,
+        by_entity: dict[tuple[str, ...], Ints],
+        own_times: Ints | None = None,
     ) -> None:
+        """Add rows to the tables of a part.
+
+        Parameters
+        ----------
+        own_times
+            From when on they count for requests of the dataset itself, if that is not the same.
+        """
         if not self._tables[part] or frame.is_empty():
             return
         if not any(table.rows.needs_ties for table in self._tables[part]):
             ties = np.zeros(len(times), np.uint64)
         else:
-            # The same in every home: what is found must not depend on a salt.
-            ties = frame[list(self.dataset.key)].hash_rows(seed=0).to_numpy()
+            ties = ties_of(frame, self.dataset.key)
         for table in self._tables[part]:
             codes = by_entity[table.view.entity]
+            since = own_times if table.own_outcomes and own_times is not None else times
             has = codes >= 0
             if has.all():
-                table.add(codes, times, ties, frame)
+                table.add(codes, since, ties, frame)
             else:
-                table.add(codes[has], times[has], ties[has], frame.filter(pl.Series(has)))
+                table.add(codes[has], since[has], ties[has], frame.filter(pl.Series(has)))
 
 
 class _Coded(NamedTuple):

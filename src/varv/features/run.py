@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from varv.kernel.errors import InvalidInput
 from varv.kernel.mapped import Mapped, MappedArrays, MappedFile
 
 Ints = npt.NDArray[np.int64]
@@ -52,19 +51,54 @@ class Rows(NamedTuple):
 
     def in_order(self) -> Rows:
         """Return the rows by entity, time and tie."""
-        first, last = _span(self.times)
-        stride = last - first + 1
-        if len(self.codes) < _FEW or (int(self.codes.max()) + 1) * stride > _MOST_KEYS:
+        if len(self.codes) < _FEW:
             return self.only(np.lexsort((self.ties, self.times, self.codes)))
         # One array of whole numbers is sorted in a fifth of the time of three.
-        keys = self.codes * stride + (self.times - first)
+        keys = Keys.of(self.codes, _span(self.times)).of_rows(self.codes, self.times)
         order = np.argsort(keys)
         equal = np.flatnonzero(np.diff(keys[order]) == 0)
         if len(equal):
             tied = np.union1d(equal, equal + 1)
             rows = order[tied]
-            order[tied] = rows[np.lexsort((self.ties[rows], keys[rows]))]
+            order[tied] = rows[np.lexsort((self.ties[rows], self.times[rows], keys[rows]))]
         return self.only(order)
+
+
+class Keys(NamedTuple):
+    """An entity and an instant as one whole number: a step of the entity, and the instants of a step.
+
+    Many entities over a long time have no place in 64 bits, so a step is as many microseconds as it takes: of
+    rows of one entity within one step their times decide.
+    """
+
+    base: int
+    stride: int
+    """Steps that an entity has."""
+    bits: int
+    """A step is two to this power microseconds."""
+    beyond: int
+    """The code after the last one."""
+    last: int
+    """Of all instants, counted from `base`."""
+
+    @classmethod
+    def of(cls, codes: Ints, span: tuple[int, int]) -> Keys:
+        """Return those for codes from 0 and instants in a span, ends included."""
+        beyond = int(codes.max()) + 1 if len(codes) else 0
+        base, last = span[0] - 1, span[1] - span[0] + 1
+        bits = 0
+        while (beyond + 1) * ((last >> bits) + 1) > _MOST_KEYS:
+            bits += 1
+        return cls(base, (last >> bits) + 1, bits, beyond, last)
+
+    def of_rows(self, codes: Ints, times: Ints) -> Ints:
+        """Return the key of each row."""
+        return codes * self.stride + ((times - self.base) >> self.bits)
+
+    def of_requests(self, codes: Ints, instants: Ints) -> Ints:
+        """Return the keys up to which rows can lie; of entities and instants that no row has, too."""
+        offsets = np.minimum(np.maximum(instants - self.base, 0), self.last) >> self.bits
+        return np.minimum(codes, self.beyond) * self.stride + offsets
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,17 +179,11 @@ class Run:
         self.rows, self.span, self._lies_in = rows, span, lies_in
         self.n_rows = len(rows.codes)
         self._tables: dict[str, Any] = {}
-        first, last = span
-        self._base, self._stride = first - 1, last - first + 2
-        self._beyond = int(rows.codes[-1]) + 1 if len(rows.codes) else 0
-        if (self._beyond + 1) * self._stride > _MOST_KEYS:
-            hint = "shorten the history with trim(), or the windows"
-            raise InvalidInput(
-                "history", "", "has too many entities for its length", entities=self._beyond, hint=hint
-            )
+        # Rows are in order, so the last one has the largest code.
+        self._places = Keys.of(rows.codes[-1:], span)
 
     def _keys_of(self, rows: Rows) -> Ints:
-        return rows.codes * self._stride + (rows.times - self._base)
+        return self._places.of_rows(rows.codes, rows.times)
 
     @classmethod
     def filed(cls, parts: Iterator[Rows], n_rows: int, span: tuple[int, int], like: Rows) -> Run:
@@ -233,9 +261,22 @@ class Run:
 
     def upto(self, codes: Ints, instants: Ints) -> Ints:
         """Return, for each entity and instant, after how many rows its rows up to and including then end."""
-        offsets = np.minimum(np.maximum(instants - self._base, 0), self._stride - 1)
-        keys = np.minimum(codes, self._beyond) * self._stride + offsets
-        return np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
+        keys = self._places.of_requests(codes, instants)
+        ends = np.searchsorted(self._keys, keys, side="right").astype(np.int64, copy=False)
+        return self._within_steps(keys, instants, ends) if self._places.bits else ends
+
+    def _within_steps(self, keys: Ints, instants: Ints, ends: Ints) -> Ints:
+        """Return after how many rows those up to instants end, where keys say so to a step only."""
+        starts = np.searchsorted(self._keys, keys, side="left").astype(np.int64, copy=False)
+        instants = np.broadcast_to(instants, ends.shape)
+        ends = ends.copy()
+        # By halves, of all requests at once.
+        while (left := starts < ends).any():
+            middles = (starts[left] + ends[left]) // 2
+            counts = self.rows.times[middles] <= instants[left]
+            starts[left] = np.where(counts, middles + 1, starts[left])
+            ends[left] = np.where(counts, ends[left], middles)
+        return starts
 
     @cached_property
     def view(self) -> RunView:

@@ -68,9 +68,15 @@ class FeatureStore:
         self.oldest = Instant(0)
         """Requests before this instant cannot be looked up any more."""
 
-    def history(self, view: FeatureView) -> ViewHistory | StoredHistory:
+    def history(self, view: FeatureView, *, own_outcomes: bool = False) -> ViewHistory | StoredHistory:
         """Return the history behind a view; the same one for every model that reads the view, and for each of
         its uses.
+
+        Parameters
+        ----------
+        own_outcomes
+            See `FeatureSet.own_outcome_views`. A view that is read from the online store makes no difference:
+            what it holds was known before the request came.
 
         Raises
         ------
@@ -78,7 +84,7 @@ class FeatureStore:
             If another view has its name, or its dataset's name another dataset.
         """
         view = view.of
-        key = key_of(view)
+        key = key_of(view, own_outcomes=own_outcomes)
         if (found := self._views.get(key) or self._stored.get(key)) is not None:
             return found
         if (stored := self._is_stored(view)) is not None:
@@ -87,7 +93,7 @@ class FeatureStore:
         if any(
             not (one.view.is_kept or view.is_kept)
             for one in self._views.values()
-            if one.view.name == view.name
+            if one.view.name == view.name and key_of(one.view) != key_of(view)
         ):
             hint = "rename one of them, or share one object"
             raise InvalidDeclaration("feature view", view.name, "is declared twice", hint=hint)
@@ -95,7 +101,7 @@ class FeatureStore:
         if observed.dataset is not view.source:
             hint = "use one Dataset object in all views"
             raise InvalidDeclaration("dataset", view.source.name, "is declared twice", hint=hint)
-        made = self._views[key] = observed.history(view)
+        made = self._views[key] = observed.history(view, own_outcomes=own_outcomes)
         return made
 
     def observe(self, dataset: Dataset | str, part: str, frame: pl.DataFrame) -> None:
@@ -128,7 +134,7 @@ class FeatureStore:
         fresh = Observed(held.dataset, self._salt)
         of_it = [one for one in self._views.values() if one.view.source is held.dataset]
         for one in of_it:
-            fresh.history(one.view)
+            fresh.history(one.view, own_outcomes=one.own_outcomes)
         for batch in batches:
             if not batch.rows.is_empty():
                 fresh.observe(batch.part, batch.rows)

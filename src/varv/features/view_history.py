@@ -70,11 +70,18 @@ class ViewState(msgspec.Struct, frozen=True):
 
 
 class ViewHistory:
-    """The history behind one feature view, of all entities."""
+    """The history behind one feature view, of all entities.
 
-    def __init__(self, view: FeatureView, of: Entities) -> None:
+    Parameters
+    ----------
+    own_outcomes
+        Whether requests of the view's own dataset read it; see `FeatureSet.own_outcome_views`.
+    """
+
+    def __init__(self, view: FeatureView, of: Entities, *, own_outcomes: bool = False) -> None:
         self.view = view
-        self.key = key_of(view)
+        self.own_outcomes = own_outcomes
+        self.key = key_of(view, own_outcomes=own_outcomes)
         self._of = of
         kinds = view.kinds()
         self._text_names = [name for name, kind in kinds.items() if kind == "categorical"]
@@ -172,6 +179,6 @@ def rows_of(view: FeatureView) -> LastRow | WindowRows:
     return WindowRows(view.windows, is_text=texts[view.windows.column])
 
 
-def key_of(view: FeatureView) -> str:
+def key_of(view: FeatureView, *, own_outcomes: bool = False) -> str:
     """Return what tells a view from every other: views of one key have one history."""
-    return "\x1f".join(view.definition())
+    return "\x1f".join([*view.definition(), *(["own outcomes"] if own_outcomes else [])])

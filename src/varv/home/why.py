@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from varv.data.cold import require_warm
 from varv.data.identity import keys_of
 from varv.data.model import DatasetVersionAppended
 from varv.data.versions import stream_of
@@ -276,11 +277,15 @@ def _sources(
         extents = {part: view.catalogue(dataset, part).extents() for part in parts}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for part in parts:
-        batches = columns.batches(f"data/{dataset}/{part}", digests(extents[part]), segment_as=_SEGMENT)
+        warm = [one for one in extents[part] if not one.cold]
+        batches = columns.batches(f"data/{dataset}/{part}", digests(warm), segment_as=_SEGMENT)
         for batch in batches:
             rows = batch.filter(keys_of(registered.key, batch) == key)
             for row in _plain(rows.unique(_SEGMENT, keep="first")):
                 found[part, row.pop(_SEGMENT)] = row
+        if not any(place == part for place, _ in found):
+            # It may be among those that are archived, if it was ever said.
+            require_warm(dataset, extents[part])
     return tuple(
         Source(dataset=dataset, part=part, segment=segment, seq=seq, row=found[part, segment])
         for (part, segment), seq in _appended(ledger, dataset, found).items()

@@ -10,7 +10,7 @@ stays in the catalogue: whoever reads as of an earlier number still finds it, un
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,18 @@ import numpy as np
 from varv.kernel.clock import Duration, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.segment_files import COMPACTED, Listed, listing_digest
+
+
+class Cold(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in an archive: where that is, empty for the one beside the columns; what the file is called in a
+    table's folder, the digest of its bytes, how many they are, and the entry that says so.
+    """
+
+    place: str
+    file: str
+    digest: Digest
+    n_bytes: int
+    by: int
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +60,10 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was removed for rows that had to be erased."""
     remains: str = ""
     """The segment that holds its other rows then, if it has any."""
+    cold: Cold | None = None
+    """Where its file is, if it was archived."""
+    stays_until: Instant = Instant(0)
+    """Up to when it is not archived by itself, since somebody had it restored."""
 
     @property
     def is_file(self) -> bool:
@@ -144,6 +160,14 @@ class Catalogue(msgspec.Struct):
         """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
         self._change(names, removed_by=by, erased=erased)
 
+    def note_archived(self, files: Mapping[str, Cold]) -> None:
+        """Remember that the files of extents are in an archive, and not in the table's folder any more."""
+        self._change_each(files.keys(), lambda one: msgspec.structs.replace(one, cold=files[one.name]))
+
+    def note_restored(self, names: Collection[str], stays_until: Instant) -> None:
+        """Remember that the files of extents are back in the table's folder."""
+        self._change(names, cold=None, stays_until=stays_until)
+
     def keep_left(self, name: str, left: Extent) -> None:
         """Take in what is left of an extent of which rows were erased, for whoever asks for what remains; no
         version counts on it.
@@ -153,11 +177,10 @@ class Catalogue(msgspec.Struct):
 
     def _change(self, names: Collection[str], **fields: Any) -> None:
         """Change extents by name, wherever they are."""
+        self._change_each(names, lambda one: msgspec.structs.replace(one, **fields))
 
-        def changed(one: Extent) -> Extent:
-            return msgspec.structs.replace(one, **fields) if one.name in names else one
-
-        self.files = [changed(one) for one in self.files]
+    def _change_each(self, names: Collection[str], changed: Callable[[Extent], Extent]) -> None:
+        self.files = [changed(one) if one.name in names else one for one in self.files]
         # In place: thousands lie alone, and few change.
         for held in (self.alone, self.left):
             held.update({name: changed(held[name]) for name in names if name in held})
@@ -258,15 +281,21 @@ class Catalogue(msgspec.Struct):
 
     def compactable(self) -> tuple[dict[str, Digest], set[str]]:
         """Return the segments that lie alone and of which the ledger knows the digests, which a file could
-        vouch for, in their order, without those that are gone; and the compacted files.
+        vouch for, in their order, without those that are gone or archived; and the compacted files that are
+        there.
         """
         alone = sorted(self.alone.values(), key=lambda one: one.number)
-        counting = {one.name: one.digest for one in alone if one.digest and not one.gone}
-        return counting, {one.name for one in self.files if not one.removed_by}
+        counting = {one.name: one.digest for one in alone if one.digest and not one.gone and not one.cold}
+        return counting, {one.name for one in self.files if not one.removed_by and not one.cold}
 
     def removed_files(self) -> set[str]:
-        """Return the names of compacted files that were removed; none is given again."""
-        return {one.name for one in self.files if one.removed_by}
+        """Return the names of compacted files that were removed or archived; none is given again."""
+        return {one.name for one in self.files if one.removed_by or one.cold}
+
+    @property
+    def has_cold(self) -> bool:
+        """Whether anything is archived."""
+        return any(one.cold for one in (*self.files, *self.alone.values(), *self.left.values()))
 
     def before(self, now: Instant, window: Duration) -> list[list[str]]:
         """Return the segments that lie alone and whose rows are all of an earlier window, by window."""

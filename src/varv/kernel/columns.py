@@ -13,7 +13,7 @@ first time that a process reads a file: whoever names a segment together with it
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -181,6 +181,21 @@ class Columns(Protocol):
             If a segment without a digest is not there.
         Corrupt
             If a segment is not what was stored; its file is named.
+        """
+        ...
+
+    def file_of(self, table: str, name: str) -> Path | None:
+        """Return the file of a segment of its own, or of a compacted file; None if it is not there."""
+        ...
+
+    def put_back(self, table: str, file: str, parts: Iterable[bytes]) -> None:
+        """Put a file of a table, called as `file_of` gave it once, where it was: whole, durably, or not at
+        all.
+
+        Raises
+        ------
+        StorageFull
+            If the disk takes nothing more.
         """
         ...
 
@@ -477,6 +492,27 @@ class FolderColumns:
                 self._write_together(folder.compacted(file), together, segments)
                 made.append(Compacted(file=file, segments=tuple(together)))
         return made
+
+    def file_of(self, table: str, name: str) -> Path | None:
+        """Return the file of a segment of its own, or of a compacted file; None if it is not there."""
+        folder = self._folder(table)
+        path = folder.compacted(name) if COMPACTED_FILE.fullmatch(name) else folder.own(name)
+        return path if path is not None and path.exists() else None
+
+    def put_back(self, table: str, file: str, parts: Iterable[bytes]) -> None:
+        """Put a file of a table, as `file_of` gave it once, where it was; it is there whole or not at all."""
+        place = self._folder(table).path / file
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        with storing("segment", place, draft=draft):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as out:
+                for part in parts:
+                    out.write(part)
+                out.flush()
+                os.fsync(out.fileno())
+            self._faults.reach("columns.before_rename")
+            draft.replace(place)
+            sync_folder(place.parent)
 
     def remove(self, table: str, names: Collection[str]) -> None:
         """Remove the files of segments, and compacted files, as far as they are there."""

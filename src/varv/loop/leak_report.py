@@ -98,7 +98,9 @@ class LeakReport:
             times = now[dataset.event_time].cast(TIME).to_physical()
             first, last = int(times.min()), int(times.max())  # type: ignore[bad-argument-type]
             since, until = Instant(first - DAY), Instant(last + DAY)
-            before = self._datasets.read_part(dataset, dataset.event_time, since=since, until=until)
+            before = self._datasets.read_part(
+                dataset, dataset.event_time, since=since, until=until, warm_only=True
+            )
             found += changed_rows(dataset.name, dataset.key, before, now)
         return new_notices(self._views, model, found)
 

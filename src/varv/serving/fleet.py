@@ -199,7 +199,7 @@ class LocalFleet:
 
     def restore(self) -> None:
         """Observe all that is stored."""
-        Intake(self._datasets, [self._features]).restore(self._declared)
+        Intake(self._datasets, [self._features]).restore(self._declared, warm_only=True)
 
     def rows_known(self, batch: Batch) -> None:
         """Observe rows."""
@@ -207,4 +207,4 @@ class LocalFleet:
 
     def rows_rewritten(self, dataset: Dataset) -> None:
         """Observe a dataset anew."""
-        self._features.observe_anew(dataset, stored_batches(self._datasets, dataset))
+        self._features.observe_anew(dataset, stored_batches(self._datasets, dataset, warm_only=True))

@@ -10,8 +10,8 @@ import pytest
 from tests.features.test_engine import between, observed, real_features
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame
-from varv.features import FeatureEngine, FeatureView, windows
-from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, tables, windowed
+from varv.features import FeatureEngine, FeatureView, run, windows
+from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables, points, spill, tables
 from varv.features.observed import PATIENCE
 from varv.kernel import table_folder
 from varv.kernel.clock import HOUR, VirtualClock, instant
@@ -112,13 +112,11 @@ def stated(frame, part, columns):
 
 def history(base, later, part, mode):
     """Return (entity, order, row): the order is time, then what decides between equal times."""
-    ids = pl.DataFrame({"id": list(base)}, schema={"id": pl.Int64})
-    ties = dict(zip(base, ids.hash_rows(seed=0).to_list(), strict=True))
     if part == "at":
-        return [(row["who"], (row["at"], 0, ties[key]), row) for key, row in base.items()]
+        return [(row["who"], (row["at"], 0, key), row) for key, row in base.items()]
     joined = [(base[key], row, key) for key, row in later.items() if key in base]
     return [
-        (one["who"], (one["at"] if mode == "event" else row["done_at"], row["done_at"], ties[key]), row)
+        (one["who"], (one["at"] if mode == "event" else row["done_at"], row["done_at"], key), row)
         for one, row, key in joined
         if 0 <= row["done_at"] - one["at"] <= PATIENCE
     ]
@@ -208,10 +206,12 @@ def test_what_is_stored_as_of_a_version_is_what_brute_force_finds(seed, mode, da
 def test_little_memory_changes_no_bit(seed, monkeypatch):
     data, requests = events(hazards(seed)), asked(seed)
     plenty = [bulk(SourceTables(), data, requests, mode) for mode in ("known", "event")]
+    monkeypatch.setattr(spill, "STRETCH_ROWS", 5)
+    stretched = [bulk(SourceTables(), data, requests, mode) for mode in ("known", "event")]
     monkeypatch.setattr(tables, "BATCH_ROWS", 7)
     little = [bulk(SourceTables(), data, requests, mode, 64) for mode in ("known", "event")]
-    for one, other in zip(plenty, little, strict=True):
-        assert all(values.equals(other[name]) for name, values in one.items())
+    for one, *others in zip(plenty, stretched, little, strict=True):
+        assert all(values.equals(other[name]) for name, values in one.items() for other in others)
 
 
 @pytest.mark.parametrize("seed", SEEDS[::8])
@@ -219,7 +219,7 @@ def test_entities_and_instants_too_many_for_64_bits_change_no_bit(seed, monkeypa
     data, requests = events(hazards(seed)), asked(seed)
     before = bulk(SourceTables(), data, requests)
     monkeypatch.setattr(points, "_MOST_KEYS", 2)
-    monkeypatch.setattr(windowed, "_MOST_KEYS", 2)
+    monkeypatch.setattr(run, "_MOST_KEYS", 200)
     after = bulk(SourceTables(), data, requests)
     assert all(values.equals(after[name]) for name, values in before.items())
 
@@ -288,3 +288,19 @@ def test_a_month_of_flights_gets_the_bits_that_the_engine_finds():
     wanted = observed(january, features).lookup(january, "requested_at")
     assert len(found) > 15
     assert all(values.equals(wanted[name]) for name, values in found.items())
+
+
+@pytest.mark.parametrize("seed", SEEDS[::8])
+def test_windows_that_all_share_or_that_hold_texts_are_the_same_in_stretches(seed, monkeypatch):
+    data, requests = events(hazards(seed)), asked(seed)
+    several = ["mean", "last", "first", "distinct", "p95"]
+    shared = FeatureView("shared", source=data, features=windows("v", several, over=["6h"]))
+    texts = windows("said", ["last", "distinct"], over=["6h"])
+    said = FeatureView("said", source=data, entity="who", features=texts)
+    times = requests["at"].cast(pl.Int64)
+    given = Requests(requests, times.fill_null(0).to_numpy(), times.is_not_null().to_numpy())
+    feeder = BulkFeeder(SourceTables(), most_bytes=1 << 28)
+    before = feeder.features([shared, said], given)
+    monkeypatch.setattr(spill, "STRETCH_ROWS", 3)
+    after = feeder.features([shared, said], given)
+    assert all(values.equals(after[name]) for name, values in before.items())

@@ -86,7 +86,7 @@ class OnlineHome:
         self.datasets.commit(self.datasets.register(ORDERS))
 
     def reopen(self, faults: Faults | None = None) -> None:
-        columns = FolderColumns(self.folder / "columns", durable=False)
+        columns = self.columns = FolderColumns(self.folder / "columns", durable=False)
         self.views = Views(self.ledger, DatasetsView, OnlineView)
         secret = Secret(self.folder / "digest.key")
         self.datasets = Datasets(self.ledger, columns, self.clock, self.views, secret)

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from tests.features.online.homes import ORDERS, VIEWS, OnlineHome, base, later, moment
 
 from varv.data import Dataset, Frame
+from varv.data.tiers import Tiers
 from varv.features.definitions import digest_of_view
 from varv.features.online.model import OnlineView, note_of, table_name
 from varv.features.online.ports import Table
 from varv.features.online.reading import Status
+from varv.kernel.clock import DAY
+from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Crash, Faults
 
 LAST, RECENT = VIEWS[0], VIEWS[3]
@@ -168,3 +171,20 @@ def test_a_store_that_was_lost_is_filled_again(tmp_path):
     home.materialiser.materialise(LAST)
     home.store.drop(Table(table_name(LAST, digest_of_view(LAST)), 1))
     assert home.materialiser.materialise(LAST).generation == 2
+
+
+def test_what_is_archived_beyond_the_reach_of_a_view_is_not_missed(tmp_path):
+    home, paid, late = OnlineHome(tmp_path), VIEWS[2], 200 * 24 * 60
+    for key, minute in ((1, 0), (2, late)):
+        home.append("at", base([(key, minute, "ann", 1, 1.0, "red")]))
+        home.append("done_at", later([(key, minute + 60, 10.0 * key)]))
+    home.clock.move_to(home.clock.now() + 2 * DAY)
+    tiers = Tiers(home.columns, home.datasets.cold, home.views, home.clock, home.datasets.commit)
+    assert tiers.archive(ORDERS, moment(late)).n_files == 2
+    home.materialiser.materialise(paid)
+    (found,) = home.reader().read(["paid"], {"who": ["ann"]}, moment(late + 90))
+    assert found.entities[0].values == [20.0]
+    with pytest.raises(FailedPrecondition, match="varv data restore orders"):
+        home.materialiser.backfill(paid, since=moment(0))
+    with pytest.raises(FailedPrecondition, match="varv data restore orders"):
+        home.materialiser.materialise(VIEWS[1])

@@ -7,8 +7,10 @@ from tests.home.erasure.people import ANA, BOB, People, base, done
 
 from varv.app.verifying import verify_report
 from varv.data.quarantine import Quarantine, Selection
+from varv.data.tiers import Tiers
 from varv.home.erasure.searching import search
 from varv.home.erasure.subject import FOLDER
+from varv.kernel.clock import DAY, instant
 from varv.kernel.errors import Corrupt, Erased, FailedPrecondition, NotFound
 
 PARTS = ("at", "done_at")
@@ -142,3 +144,15 @@ def test_files_of_one_name_in_two_parts_are_not_taken_for_each_other(home):
     assert verify_report(home.folder).findings == ()
     assert home.datasets.read_part(home.dataset, "done_at")["id"].to_list() == ["k2", "k4"]
     assert erased(home).proven is not None
+
+
+def test_nothing_is_erased_while_files_are_in_an_archive_that_may_hold_it(home):
+    home.clock.move_to(home.clock.now() + 3 * DAY)
+    commit = home.datasets.commit
+    tiers = Tiers(home.columns, home.datasets.cold, home.views, home.clock, commit)
+    assert tiers.archive(home.dataset, instant("2013-02-01")).n_files
+    with pytest.raises(FailedPrecondition, match="varv data restore people"):
+        erased(home)
+    tiers.restore(home.dataset)
+    assert erased(home).proven is not None
+    assert search(home.folder, [ANA]).places == {}

@@ -9,30 +9,28 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from varv.app.cli.rendering import Block, show
+from varv.app.client.served import WITHIN_S, call
 from varv.app.client.sources import LocalSource
 from varv.app.compose import open_ledger, open_views
 from varv.app.desk import Desk
-from varv.app.server.server_file import Running, running_server
+from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
 from varv.data.delta.verbs import PublicationDesk, offline_publications
+from varv.data.tiers.verbs import TierDesk, tier_desk
 from varv.data.versioning.verbs import VersionsDesk, offline_versions
 from varv.home.named_versions import named_versions
+from varv.home.reached import reached
 from varv.kernel.clock import SystemClock
-from varv.kernel.errors import NotFound, Unavailable
+from varv.kernel.errors import NotFound
 from varv.kernel.faults import Faults
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.verify import require_sound_folder
 
-if TYPE_CHECKING:
-    from varv.fronts.client import Client
-
-_WITHIN_S = 3600.0
-"""How long a server may take to replace or judge rows."""
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -90,32 +88,6 @@ def owned_ledger(settings: Settings) -> Generator[SqliteLedger]:
         ledger.close()
 
 
-@contextmanager
-def asking(server: Running, settings: Settings, *, timeout_s: float = 60.0) -> Generator[Client]:
-    """Give a client of a running server."""
-    from varv.fronts.client import Client
-
-    verify = None
-    if server.tls:
-        from varv.app.server.tls import pinned
-
-        verify = pinned(settings.tls_certificate)
-    with Client(server.url, token=settings.token, timeout_s=timeout_s, verify=verify) as client:
-        yield client
-
-
-def call(
-    server: Running, settings: Settings, verb: str, asked: msgspec.Struct, *, timeout_s: float = 60.0
-) -> object:
-    """Ask a running server for a verb."""
-    try:
-        with asking(server, settings, timeout_s=timeout_s) as client:
-            return client.call(verb, **msgspec.to_builtins(asked))
-    except Unavailable as error:
-        error.facts.setdefault("pid", server.pid)
-        raise
-
-
 def acted(
     settings: Settings,
     verb: str,
@@ -124,7 +96,7 @@ def acted(
     kind: type[R],
 ) -> R:
     """Have the server do something with versions of datasets, or do it where none runs."""
-    return acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
+    return _acted(settings, verb, asked, act, kind)
 
 
 def acted_by(
@@ -135,12 +107,37 @@ def acted_by(
     kind: type[R],
 ) -> R:
     """Have the server do something with what is published of datasets, or do it where none runs."""
+
+    def publish(desk: VersionsDesk, asked: Q) -> R:
+        return act(offline_publications(desk, SystemClock(), Faults.parse(settings.fault)), asked)
+
+    return _acted(settings, verb, asked, publish, kind)
+
+
+def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q], R], kind: type[R]) -> R:
+    """Have the server move files of datasets between tiers, or do it where none runs."""
+
+    def move(desk: VersionsDesk, asked: Q) -> R:
+        faults = Faults.parse(settings.fault)
+        tiers = tier_desk(
+            desk,
+            SystemClock(),
+            lambda of: reached(desk.views, desk.ledger, of),
+            place=settings.archive,
+            faults=faults,
+        )
+        return act(tiers, asked)
+
+    return _acted(settings, verb, asked, move, kind)
+
+
+def _acted(settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]) -> R:
     server = running_server(settings)
     if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
+        return msgspec.convert(call(server, settings, verb, asked, timeout_s=WITHIN_S), type=kind)
     with owned_ledger(settings) as ledger:
         views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(
             settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
         )
-        return act(offline_publications(desk, clock, faults), asked)
+        return act(desk, asked)

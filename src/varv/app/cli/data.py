@@ -15,11 +15,14 @@ from varv.app.cli.profiles import profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
+from varv.app.cli.tiers import move_files, size_cells, tier_blocks
+from varv.app.cli.training_sets import make_training_set
 from varv.app.client.sources import LocalSource, whole_table
 from varv.app.settings import Loaded, Settings
 from varv.data.dataset import part_named
 from varv.data.delta.exporting import export
 from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
+from varv.data.tiers.verbs import TierList
 from varv.data.versioning.difference import Difference
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage
@@ -63,6 +66,9 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "merge": _rewrite,
         "pull": pull_sources,
         "vacuum": _vacuum,
+        "training-set": make_training_set,
+        "archive": move_files,
+        "restore": move_files,
         "pii": show_pii,
         "anonymity": show_anonymity,
         "rotate-key": rotate_key,
@@ -77,8 +83,10 @@ def _ls(options: argparse.Namespace, settings: Settings) -> None:
     source = LocalSource(settings.home)
     try:
         found: DatasetList = source.ask("dataset.list", {})
+        tiers: TierList = source.ask("dataset.tiers", {})
     finally:
         source.close()
+    sizes = {one.dataset: size_cells(one) for one in tiers.datasets}
     rows = [
         (
             str(one.dataset),
@@ -86,11 +94,13 @@ def _ls(options: argparse.Namespace, settings: Settings) -> None:
             count(sum(part.n_rows for part in one.parts if part.part == one.event_time)),
             ", ".join(one.key),
             ", ".join((one.event_time, *one.known_at)),
+            *sizes[str(one.dataset)],
         )
         for one in found.datasets
     ]
     empty = [Line("there are no datasets")] if not rows else []
-    answer(options, found, lambda: [Grid(("dataset", "version", "rows", "key", "parts"), rows), *empty])
+    columns = ("dataset", "version", "rows", "key", "parts", "in columns", "archived")
+    answer(options, found, lambda: [Grid(columns, rows), *empty])
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:
@@ -98,9 +108,10 @@ def _show(options: argparse.Namespace, settings: Settings) -> None:
     try:
         found: DatasetShown = show_dataset(source.desk.require_versions(), ShowDataset(dataset=options.what))
         versions = whole_table(source, "dataset.versions", {"dataset": found.dataset}).tail(options.versions)
+        tiers: TierList = source.ask("dataset.tiers", {"dataset": found.dataset})
     finally:
         source.close()
-    answer(options, found, lambda: _shown_blocks(found, versions))
+    answer(options, found, lambda: [*_shown_blocks(found, versions), *tier_blocks(tiers.datasets[0])])
 
 
 def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:

@@ -24,9 +24,11 @@ def add_data(act: Act) -> None:
     _add_reading(act)
     _add_judging(act)
     _add_writing(act)
+    _add_training_sets(act)
     _add_pulling(act)
     _add_privacy(act)
     _add_publishing(act)
+    _add_tiers(act)
 
 
 def _add_reading(act: Act) -> None:
@@ -88,6 +90,35 @@ def _add_writing(act: Act) -> None:
         one.add_argument("--why", default="", help="why; kept in the ledger")
 
 
+def _add_training_sets(act: Act) -> None:
+    made = act("training-set", "make requests with what was known at each of them a dataset, with its recipe")
+    made.add_argument(
+        "what", metavar="REQUESTS", help="NAME, NAME@VERSION, or a .parquet, .csv or .jsonl file"
+    )
+    made.add_argument(
+        "--features",
+        action="append",
+        required=True,
+        metavar="NAMES",
+        help="view__feature, a view, a derived feature or a column of the requests; with commas between them",
+    )
+    made.add_argument("--as", dest="name", required=True, metavar="NAME", help="the dataset that it becomes")
+    made.add_argument("--at", default="", metavar="COLUMN", help="when each request is made (its event time)")
+    made.add_argument(
+        "--mode",
+        default="known",
+        choices=("known", "event"),
+        help="from when a row counts: since it is known, or since its event, which may leak (known)",
+    )
+    made.add_argument(
+        "--version",
+        action="append",
+        default=[],
+        metavar="NAME@N",
+        help="read a dataset as of a version (the last)",
+    )
+
+
 def _add_pulling(act: Act) -> None:
     pulled = act("pull", "bring in what sources have beyond the last pull")
     pulled.add_argument("what", nargs="?", default="", help="NAME (all that say how often they are pulled)")
@@ -133,3 +164,21 @@ def add_erase(command: argparse.ArgumentParser) -> None:
     command.add_argument("--list", action="store_true", help="list the erasures of the home, and do nothing")
     command.add_argument("--by", default="operator", help="who decides; kept in the ledger")
     command.add_argument("--why", default="", help="why; kept in the ledger, so it must not name anybody")
+
+
+def _add_tiers(act: Act) -> None:
+    archived = act("archive", "move files of old rows into the archive, as far as nothing looks at them")
+    archived.add_argument("what", help="NAME")
+    archived.add_argument("--before", default="", metavar="TIME", help="those all from before this time")
+    archived.add_argument("--older", default="", metavar="AGE", help="those all older, 400d (as declared)")
+    archived.add_argument("--dry-run", action="store_true", help="say what would go, and move nothing")
+    restored = act("restore", "bring archived files back, so that their rows can be read")
+    restored.add_argument("what", help="NAME")
+    restored.add_argument("--since", default="", metavar="TIME", help="those with rows of then and later")
+    restored.add_argument("--until", default="", metavar="TIME", help="those with rows of before then")
+    restored.add_argument(
+        "--stays", default="7d", metavar="SPAN", help="how long a server does not archive them again (7d)"
+    )
+    restored.add_argument("--why", default="", help="why; kept in the ledger")
+    for one in (archived, restored):
+        one.add_argument("--by", default="operator", help="who decides; kept in the ledger")

@@ -8,8 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from varv.app.cli.access import answer, asking
+from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.client.served import asking
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings, variables
 from varv.home.moving import MoveReport, Source, Taker

@@ -10,6 +10,7 @@ from varv.app.client.acts import Capability
 from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, When, of_name, whole_table
 from varv.data.profiling.verbs import Profiled
+from varv.data.tiers.verbs import DatasetTiers
 from varv.data.versioning.difference import Difference
 from varv.home.verbs import DatasetStatus
 from varv.kernel.errors import NotFound
@@ -53,6 +54,11 @@ class ReadableDataset:
     def tags(self) -> dict[str, int]:
         """The versions that have a name, by their names."""
         return {one.tag: one.version for one in self._source.ask("dataset.show", {"dataset": self.name}).tags}
+
+    @property
+    def tiers(self) -> DatasetTiers:
+        """Where its rows are, in the columns or in the archive, and what looks how far back at them."""
+        return self._source.ask("dataset.tiers", {"dataset": self.name}).datasets[0]
 
     def diff(self, before: int | str, after: int | str = "", *, rows: int = 0) -> Difference:
         """Return how a version differs from an earlier one: columns, and rows by key.

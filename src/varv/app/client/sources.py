@@ -19,9 +19,11 @@ from varv.app.desk import Desk
 from varv.app.online import offline_online
 from varv.app.verbs import build_verbs
 from varv.data.delta.verbs import offline_publications
+from varv.data.tiers.verbs import tier_desk
 from varv.data.verbs import offline_desk
 from varv.data.versioning.verbs import offline_versions
 from varv.home.named_versions import named_versions
+from varv.home.reached import reached
 from varv.home.tables import MOST_ROWS, Table
 from varv.home.tracking.looking import RunDesk
 from varv.kernel.clock import SystemClock
@@ -126,6 +128,7 @@ def _desk(home: Path, ledger: SqliteLedger, runs: RunDesk, state: str) -> Desk:
     desk.quarantine = offline_desk(home, ledger, views, clock)
     desk.versions = offline_versions(home, ledger, views, clock, lambda of: named_versions(views, of))
     desk.online = offline_online(home, ledger, views, clock)
+    desk.tiers = tier_desk(desk.versions, clock, lambda of: reached(views, ledger, of))
     desk.publications = offline_publications(desk.versions, clock)
     return desk
 

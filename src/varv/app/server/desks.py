@@ -12,6 +12,7 @@ from varv.data.delta.verbs import PublicationDesk
 from varv.data.inbox import Inbox
 from varv.data.ingestion.pulling import Puller
 from varv.data.ingestion.verbs import PullDesk
+from varv.data.tiers.verbs import tier_desk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.keeping import Versions
 from varv.data.versioning.verbs import VersionsDesk
@@ -21,6 +22,7 @@ from varv.features.online.ports import KeyValue
 from varv.features.online.verbs import OnlineDesk
 from varv.features.reads import ReadCounts
 from varv.home.named_versions import named_versions
+from varv.home.reached import reached
 from varv.kernel.clock import Clock
 from varv.kernel.faults import Faults
 from varv.kernel.sagas import Fact
@@ -35,6 +37,7 @@ def let_act(
     faults: Faults,
     *,
     max_rows: int,
+    archive: str,
 ) -> None:
     """Let verbs act on a home in the present.
 
@@ -46,6 +49,8 @@ def let_act(
         The online store.
     max_rows
         At most so many are sent at once.
+    archive
+        Where files of old rows go.
     """
     home = present.home
     desk.engine = home.engine
@@ -53,6 +58,14 @@ def let_act(
     desk.quarantine = QuarantineDesk(home.views, quarantine, present.live.settle, flows=True)
     desk.versions = _versions(present, clock)
     desk.publications = PublicationDesk(desk.versions, home.publications)
+    desk.tiers = tier_desk(
+        desk.versions,
+        clock,
+        lambda dataset: reached(home.views, home.ledger, dataset),
+        place=archive,
+        commit=lambda facts: home.engine.tell(facts=facts),
+        faults=faults,
+    )
     desk.online = _online(present, features, clock, faults, desk.reads)
     outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
     desk.inbox = Inbox(

@@ -137,8 +137,16 @@ class Driver:
     def _go_on_with(self, present: Present) -> None:
         """Let verbs act on a home in the present, and start what keeps it there."""
         settings, desk = self._settings, self._owned.desk
-        max_rows = settings.max_rows
-        let_act(desk, present, self._captured, self._features, self._clock, self._faults, max_rows=max_rows)
+        let_act(
+            desk,
+            present,
+            self._captured,
+            self._features,
+            self._clock,
+            self._faults,
+            max_rows=settings.max_rows,
+            archive=settings.archive,
+        )
         rounds = Rounds(
             present,
             desk,

@@ -79,7 +79,10 @@ class Memory:
             if state.features is not None:
                 self.features.restore(dataset, state.features, kept.lies_in, Instant(state.oldest))
             self._kept[dataset.name] = Version(state.version)
-        Intake(datasets, [self]).restore(declared, self._kept)
+        Intake(datasets, [self]).restore(declared, self._kept, warm_only=True)
+        for dataset in declared:
+            # A request may leave empty what was empty in a row that is archived now.
+            self._empty[dataset.name] = self.ever_empty(dataset) | datasets.empty_in_archive(dataset)
         self.features.let_go()
 
     def rows_known(self, batch: Batch) -> None:

@@ -20,6 +20,8 @@ from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.rounds import BEAT_S as ROUND_S
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
+from varv.data.tiers.rounds import BEAT_S as ARCHIVE_S
+from varv.data.tiers.rounds import ArchiveRounds
 from varv.features.reads import Reads
 from varv.home.skew.correlations import CorrelationWatch
 from varv.home.skew.reads import ReadsWatch
@@ -81,6 +83,7 @@ class Rounds:
             "online": self._follow,
             "skew": self._watch_skew,
             "data": self._watch_data,
+            "tiers": self._archive,
         }
 
     def run_commands(self, name: str) -> None:
@@ -160,3 +163,11 @@ class Rounds:
             rounds.beat(ended.is_set)
             # The first look is soon, so that a server that is often started again looks at all.
             wait_s = ROUND_S
+
+    def _archive(self) -> None:
+        home, ended = self._present.home, self._present.ended
+        rounds = ArchiveRounds(self._desk.require_tiers().tiers, home.declared, self._clock)
+        wait_s = BEAT_S
+        while not ended.wait(wait_s):
+            rounds.beat(ended.is_set)
+            wait_s = ARCHIVE_S

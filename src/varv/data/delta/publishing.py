@@ -86,8 +86,7 @@ class Publications:
         before = self.published(dataset)
         if before is not None and upto <= before:
             return self.publication(dataset, upto)
-        for part in dataset.parts:
-            self._datasets.extents(dataset, part, upto=upto)
+        self._datasets.require_warm(dataset, version=upto)
         self._datasets.commit(self._datasets.compact(dataset, entirely=upto))
         return self._commit_all(dataset, upto)
 
@@ -189,10 +188,10 @@ class Publications:
         return _Step(added, removed, digest_of([one.digest for one in now]))
 
     def _is_whole(self, dataset: Dataset, version: Version | int) -> bool:
-        """Return whether no file holds rows of this version and of later ones."""
+        """Return whether no file holds rows of this version and of later ones, or is archived."""
         with self._views.reading(DatasetsView) as view:
             held = [view.catalogue(dataset.name, part).extents(int(version)) for part in dataset.parts]
-        return all(one.last_number <= version for several in held for one in several)
+        return all(one.last_number <= version and not one.cold for several in held for one in several)
 
     def _committed(
         self,

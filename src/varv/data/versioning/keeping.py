@@ -19,6 +19,7 @@ from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacu
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import DAY, Clock, Duration, Instant
+from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
@@ -70,6 +71,7 @@ class Versions:
         self._ledger = ledger
         self._clock = clock
         self._named = named
+        self._cold = datasets.cold
         self.before_naming: Callable[[Dataset, Version], None] = lambda dataset, version: None
         """Called before a version gets a tag, which somebody may read it by from then on."""
 
@@ -161,7 +163,7 @@ class Versions:
 
     def vacuum(self, dataset: Dataset, retention: Retention | None = None, *, by: str = "") -> Removable:
         """Remove the files that only versions need which nothing names; return what was removed."""
-        self._datasets.finish_vacuum(dataset)
+        self._finish(dataset)
         found = self.removable(dataset, retention)
         if found.n_files:
             event = DatasetVacuumed(
@@ -172,8 +174,26 @@ class Versions:
                 n_rows=found.n_rows,
             )
             self._datasets.commit([Fact(stream_of(dataset.name), event)])
-            self._datasets.finish_vacuum(dataset)
+            self._finish(dataset)
         return found
+
+    def _finish(self, dataset: Dataset) -> None:
+        """Remove what the last vacuum was to remove, also where it is archived."""
+        self._datasets.finish_vacuum(dataset)
+        with self._views.reading(DatasetsView) as view:
+            event = view.history(dataset.name).vacuumed
+            if event is None:
+                return
+            were_cold = [
+                one.cold
+                for part, names in event.files.items()
+                for one in view.catalogue(dataset.name, part).ever()
+                if one.cold and one.name in names
+            ]
+            on_record = view.in_archives() if were_cold else set[tuple[str, Digest]]()
+        for cold in were_cold:
+            if (cold.place, cold.digest) not in on_record:
+                self._cold.drop(cold.place, cold.digest)
 
     def _since(self, dataset: Dataset, last: Version, retention: Retention) -> int:
         """Return the first version that retention keeps; all after it are kept too."""

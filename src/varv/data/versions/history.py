@@ -10,7 +10,13 @@ from collections.abc import Sequence
 import msgspec
 
 from varv.data.retention import Retention
-from varv.data.versions.model import DatasetPublished, DatasetTagged, DatasetUntagged, DatasetVacuumed
+from varv.data.versions.model import (
+    DatasetPublished,
+    DatasetTagged,
+    DatasetUntagged,
+    DatasetVacuumed,
+    SegmentsRestored,
+)
 from varv.kernel.clock import DAY, Duration, Instant
 from varv.kernel.ids import Version
 
@@ -50,6 +56,12 @@ class VersionHistory(msgspec.Struct):
     """When one came last."""
     vacuumed: DatasetVacuumed | None = None
     """The removal of files that came last; a crash may have left some of them."""
+    archive_after: Duration | None = None
+    """How old rows are when they are archived by themselves; never if None."""
+    restored: SegmentsRestored | None = None
+    """The move of files out of the archive that came last; a crash may have left some there."""
+    empty_in_archive: set[str] = set()
+    """Columns of the base part that were empty in some row that was ever archived."""
 
     def came(self, mark: Mark) -> None:
         """Take in the next version."""

@@ -191,3 +191,75 @@ class DatasetPublished(Event, frozen=True, kw_only=True):
         gone = f", {count(len(self.removed))} gone" if self.removed else ""
         files = f"{count(len(self.files))} new files{gone}"
         return f"{self.dataset} {self.part}: version {self.version} is {self.delta_version} in Delta, {files}"
+
+
+@event("data.archival_declared")
+class ArchivalDeclared(Event, frozen=True, kw_only=True):
+    """How old rows are from now on when their files go into the archive; only by command if `after` is
+    None.
+    """
+
+    dataset: DatasetName
+    after: Duration | None = None
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        when = "by command only" if self.after is None else f"once they are {spoken(self.after)} old"
+        return f"rows of {self.dataset} are archived {when}"
+
+
+class ArchivedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of rows in an archive: the extent that it holds, what it is called in the folder of its table,
+    and the digest and number of its bytes.
+    """
+
+    name: str
+    file: str
+    digest: Digest
+    n_bytes: int
+
+
+@event("data.segments_archived")
+class SegmentsArchived(Event, frozen=True, kw_only=True):
+    """Files of rows are in an archive, by part, and leave the columns; every version reads on once they are
+    restored.
+
+    It is on record once all of them are in the archive, and before the first leaves the columns. `place` is
+    the archive, empty for the one of the home; `empty` names the columns of the base part that were empty in
+    some of the rows.
+    """
+
+    dataset: DatasetName
+    place: str
+    files: dict[str, tuple[ArchivedFile, ...]]
+    because: str
+    by: str = ""
+    n_rows: int = 0
+    empty: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        n_files = sum(map(len, self.files.values()))
+        where = f" in {self.place}" if self.place else ""
+        return f"{self.dataset}: {count(n_files)} files archived{where}, {self.because}"
+
+
+@event("data.segments_restored")
+class SegmentsRestored(Event, frozen=True, kw_only=True):
+    """Files of rows are back in the columns, by part, and leave the archive. Up to `stays_until` they are not
+    archived by themselves.
+    """
+
+    dataset: DatasetName
+    place: str
+    files: dict[str, tuple[ArchivedFile, ...]]
+    stays_until: Instant
+    by: str = ""
+    why: str = ""
+    n_rows: int = 0
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        n_files = sum(map(len, self.files.values()))
+        why = f": {self.why}" if self.why else ""
+        return f"{self.dataset}: {count(n_files)} files restored by {self.by or 'nobody'}{why}"

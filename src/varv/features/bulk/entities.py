@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from varv.features.run import Ints
 
 V = TypeVar("V", pl.Expr, pl.Series)
 _CODE = "code of the entity"
+_FARTHEST = 1 << 62
 _MOST_PLACES = 1 << 22
 """Of a table from numbers to codes that may be larger than eight times the entities."""
 
@@ -31,14 +33,16 @@ class EntityCodes:
     def __init__(self, requests: pl.DataFrame, types: Mapping[str, pl.DataType]) -> None:
         self._types = dict(types)
         self.names = tuple(types)
-        self._table: Ints | None = None
+        self._table: npt.NDArray[np.int32] | None = None
         self._low = self._high = 0
         typed = pl.DataFrame([_fitting(requests[name], dtype) for name, dtype in self._types.items()])
-        self._known = typed.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
-        self.n = max(self._known.height, 1)
+        self.n = 1
         """How many entities there are."""
-        if len(self._types) == 1 and self._is_counted(*self._types.values()) and self._known.height:
-            self._tabulate(self._known[next(iter(self._types))])
+        if len(self._types) == 1 and self._is_counted(*self._types.values()):
+            self._tabulate(typed.to_series())
+        if self._table is None:
+            self._known = typed.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
+            self.n = max(self._known.height, 1)
         self.requests = self.of(typed) if self._types else np.zeros(requests.height, np.int64)
         """The code of each request, -1 where it names no entity, shape (n,)."""
 
@@ -60,24 +64,25 @@ class EntityCodes:
 
     def _tabulate(self, values: pl.Series) -> None:
         """Make a table from numbers to codes, if the numbers lie close enough together."""
-        numbers = values.cast(pl.Int64).to_numpy()
-        low, high = int(numbers.min()), int(numbers.max())
-        if high - low <= max(_MOST_PLACES, 8 * len(numbers)):
-            self._low, self._high = low, high
-            self._table = np.full(high - low + 1, -1, np.int64)
-            self._table[numbers - low] = np.arange(len(numbers))
+        numbers = values.drop_nulls().cast(pl.Int64).to_numpy()
+        low, high = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
+        # A place on each side is that of all that lie beyond, so both have to be numbers.
+        if high - low > max(_MOST_PLACES, 8 * len(numbers)) or not -_FARTHEST < low <= high < _FARTHEST:
+            return
+        self._low, self._high = low - 1, high + 1
+        is_there = np.zeros(high - low + 3, np.bool_)
+        is_there[numbers - self._low] = True
+        self._table = np.cumsum(is_there, dtype=np.int32)
+        self._table -= 1
+        self._table[~is_there] = -1
+        self.n = max(int(np.count_nonzero(is_there)), 1)
 
     def _looked_up(self, values: pl.Series) -> Ints:
         assert self._table is not None
-        numbers = values.cast(pl.Int64)
-        absent = numbers.is_null().to_numpy() if numbers.null_count() else None
-        plain = numbers.fill_null(self._low).to_numpy()
-        codes: Ints = self._table[np.clip(plain, self._low, self._high) - self._low]
-        outside = (plain < self._low) | (plain > self._high)
-        codes[outside] = -1
-        if absent is not None:
-            codes[absent] = -1
-        return codes
+        # Nothing names nobody, as what lies beyond does.
+        numbers = values.cast(pl.Int64).fill_null(self._low).to_numpy()
+        places = np.clip(numbers, self._low, self._high) - self._low
+        return self._table[places].astype(np.int64)
 
 
 def _fitting(values: pl.Series, dtype: pl.DataType) -> pl.Series:

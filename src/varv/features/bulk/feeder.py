@@ -18,12 +18,15 @@ import polars as pl
 from varv.features.bulk.entities import EntityCodes
 from varv.features.bulk.history_rows import HistoryRows, Ignored, Mode
 from varv.features.bulk.latest import LastRows
-from varv.features.bulk.points import Points, distinct
+from varv.features.bulk.points import Points, ranked
 from varv.features.bulk.tables import Reach, Tables, rows_numbered
 from varv.features.bulk.windowed import WindowedRows
 from varv.features.model import FeatureView, Kind
 from varv.features.run import Ints
 from varv.kernel.clock import Instant
+
+Kinds = tuple[tuple[str, str, pl.DataType], ...]
+"""The columns that name entities of one kind: as the dataset calls them, as requests do, and their types."""
 
 
 class Requests(NamedTuple):
@@ -63,46 +66,46 @@ class BulkFeeder:
         Parameters
         ----------
         own
-            The views whose rows are these requests; see `FeatureSet.own_views`.
+            The views of the dataset whose rows are these requests; see `FeatureSet.own_views`.
         """
         together: dict[tuple[str, ...], list[FeatureView]] = {}
         for view in views:
             whose = (view.source.name, view.part, *view.entity, *view.asked)
             together.setdefault(whose, []).append(view)
         found: dict[str, pl.Series] = {}
+        asked = _Asked(requests)
         for alike in together.values():
-            found |= self._of(alike, requests, strictly=alike[0] in own)
+            found |= self._of(alike, asked, is_own=alike[0] in own)
         return found
 
-    def _of(
-        self, views: Sequence[FeatureView], requests: Requests, *, strictly: bool
-    ) -> dict[str, pl.Series]:
+    def _of(self, views: Sequence[FeatureView], asked: _Asked, *, is_own: bool) -> dict[str, pl.Series]:
         """Return the features of views of one part and entity, whose rows are read together."""
-        dataset = views[0].source
-        types = {name: dataset.types()[name] for name in views[0].entity}
-        entities = EntityCodes(views[0].entities_in(requests.rows), types)
-        asked = np.flatnonzero(requests.timed)
-        if not len(asked):
-            return _nothing(views, requests.rows.height)
-        codes, instants = entities.requests[asked], requests.instants[asked]
-        # A request without an entity is one of an entity without rows: its windows are empty.
-        codes = np.where(codes < 0, entities.n, codes)
+        view, instants = views[0], asked.instants
+        is_later = view.part != view.source.event_time
+        # By its event an outcome counts from the instant of its row on.
+        strictly = is_own and not (is_later and self._mode == "known")
+        if not len(instants):
+            return _nothing(views, asked.n)
+        types = view.source.types()
+        kinds = tuple((name, by, types[name]) for name, by in zip(view.entity, view.asked, strict=True))
+        entities, codes = asked.entities(kinds)
         rows = HistoryRows(
             self._tables,
-            dataset,
-            views[0].part,
+            view.source,
+            view.part,
             entities,
-            [view.windows.column for view in views if view.windows],
+            [one.windows.column for one in views if one.windows],
             _reach(views, instants),
             self._mode,
             self._most_bytes,
+            own_outcomes=is_own and is_later,
         )
-        points = Points(codes, instants - 1 if strictly else instants)
+        points = asked.points(kinds, strictly=strictly)
         found = _Found(views, points, rows, {}, self._most_bytes // 2, strictly=strictly)
         if repeated := rows.repeated():
             found = _Found(views, points, rows, repeated, self._most_bytes // 2, strictly=strictly)
-        latest = self._latest([view for view in views if not view.windows], found.last, instants, rows)
-        return _spread(found.windowed.features(codes, instants) | latest, asked, requests.rows.height)
+        latest = self._latest([one for one in views if not one.windows], found.last, instants, rows)
+        return asked.spread(found.windowed.features(codes, instants) | latest)
 
     def _latest(
         self, views: Sequence[FeatureView], last: LastRows, instants: Ints, rows: HistoryRows
@@ -111,19 +114,67 @@ class BulkFeeder:
         if not views:
             return {}
         numbers, times = last.found()
-        seen = {view.name: numbers >= 0 for view in views}
-        for view in views:
-            if view.ttl is not None:
-                seen[view.name] &= instants - times <= view.ttl
-        winners = distinct(numbers[np.logical_or.reduce(list(seen.values()))])
+        ages = instants - times
+        # Whoever of them is the most patient sees what the others do.
+        ttls = [view.ttl for view in views if view.ttl is not None]
+        if len(ttls) == len(views):
+            numbers[ages > max(ttls)] = -1
+        winners, places = ranked(numbers)
         columns = list(dict.fromkeys(column for view in views for column in view.columns))
         values = rows_numbered(self._tables, views[0].source, views[0].part, columns, rows.reach, winners)
-        places = pl.Series(np.searchsorted(winners, numbers))
-        return {
-            f"{view.name}.{column}": _fetched(values[column], places, seen[view.name], kind)
-            for view in views
-            for column, kind in zip(view.columns, view.kinds().values(), strict=True)
-        }
+        found: dict[str, pl.Series] = {}
+        for view in views:
+            theirs = places if view.ttl is None else np.where(ages > view.ttl, -1, places)
+            for column, kind in zip(view.columns, view.kinds().values(), strict=True):
+                found[f"{view.name}.{column}"] = _fetched(values[column], theirs, kind)
+        return found
+
+
+class _Asked:
+    """Requests that have a time, as entities and instants; views of equal entities share what is found of
+    them.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self.n = requests.rows.height
+        """How many there are, those without a time too."""
+        self._rows = requests.rows
+        self._places = None if requests.timed.all() else np.flatnonzero(requests.timed)
+        self.instants = self._timed(requests.instants)
+        self._entities: dict[Kinds, tuple[EntityCodes, Ints]] = {}
+        self._points: dict[tuple[Kinds, bool], Points] = {}
+
+    def entities(self, kinds: Kinds) -> tuple[EntityCodes, Ints]:
+        """Return the entities of the columns of these types, and the code of that of each request."""
+        if kinds not in self._entities:
+            rows = self._rows
+            if any(own != by for own, by, _ in kinds):
+                rows = rows.select(pl.col(by).alias(own) for own, by, _ in kinds)
+            entities = EntityCodes(rows, {own: dtype for own, _, dtype in kinds})
+            codes = self._timed(entities.requests)
+            # A request without an entity is one of an entity without rows: its windows are empty.
+            self._entities[kinds] = entities, np.where(codes < 0, entities.n, codes)
+        return self._entities[kinds]
+
+    def points(self, kinds: Kinds, *, strictly: bool) -> Points:
+        """Return of each request the entity, and the last instant of which it sees rows."""
+        key = kinds, strictly
+        if key not in self._points:
+            upto = self.instants - 1 if strictly else self.instants
+            self._points[key] = Points(self.entities(kinds)[1], upto)
+        return self._points[key]
+
+    def spread(self, found: dict[str, pl.Series]) -> dict[str, pl.Series]:
+        """Return what was found for all requests, null for those without a time."""
+        if self._places is None:
+            return {name: values.alias(name) for name, values in found.items()}
+        places = np.full(self.n, -1, np.int64)
+        places[self._places] = np.arange(len(self._places))
+        where = pl.select(pl.when(pl.Series(places >= 0)).then(pl.Series(places))).to_series()
+        return {name: values.gather(where).alias(name) for name, values in found.items()}
+
+    def _timed(self, values: Ints) -> Ints:
+        return values if self._places is None else values[self._places]
 
 
 class _Found:
@@ -154,7 +205,7 @@ class _Found:
         strictly: bool,
     ) -> None:
         windowed = [view for view in views if view.windows]
-        self.last = LastRows(points)
+        self.last = LastRows(points, has_seconds=rows.has_seconds)
         self.windowed = WindowedRows(windowed, points.first, most_bytes, strictly=strictly)
         for stretch in rows.stretches(ignored):
             if len(stretch.rows.codes):
@@ -172,23 +223,14 @@ def _reach(views: Sequence[FeatureView], instants: Ints) -> Reach:
     return Reach(first, Instant(int(instants.max())))
 
 
-def _fetched(values: pl.Series, places: pl.Series, seen: npt.NDArray[np.bool_], kind: Kind) -> pl.Series:
-    """Return the values at places, null where nothing is seen."""
+def _fetched(values: pl.Series, places: Ints, kind: Kind) -> pl.Series:
+    """Return the values at places, null for the place -1."""
     if kind == "categorical":
-        return values.gather(pl.select(pl.when(pl.Series(seen)).then(places)).to_series())
-    found = np.full(len(seen), np.nan, np.float32)
-    found[seen] = values.cast(pl.Float64).to_numpy()[places.to_numpy()[seen]]
-    return pl.Series(found, nan_to_null=True)
-
-
-def _spread(found: dict[str, pl.Series], asked: Ints, n: int) -> dict[str, pl.Series]:
-    """Return what was found for some requests for all of them, null for the others."""
-    if len(asked) == n:
-        return {name: values.alias(name) for name, values in found.items()}
-    places = np.full(n, -1, np.int64)
-    places[asked] = np.arange(len(asked))
-    where = pl.select(pl.when(pl.Series(places >= 0)).then(pl.Series(places))).to_series()
-    return {name: values.gather(where).alias(name) for name, values in found.items()}
+        return values.gather(pl.select(pl.when(pl.Series(places >= 0)).then(pl.Series(places))).to_series())
+    # The place -1 is that of the last.
+    numbers = np.full(len(values) + 1, np.nan, np.float32)
+    numbers[:-1] = values.cast(pl.Float64).to_numpy()
+    return pl.Series(numbers[places], nan_to_null=True)
 
 
 def _nothing(views: Sequence[FeatureView], n: int) -> dict[str, pl.Series]:

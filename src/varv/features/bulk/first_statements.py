@@ -41,7 +41,7 @@ class Repeats:
 
 
 def key_hashes(rows: pl.DataFrame, dataset: Dataset) -> Hashes:
-    """Return the hashes of keys by which rows of one entity and instant are ordered, the same everywhere."""
+    """Return the hashes of keys by which those are found that may be the same."""
     return rows[list(dataset.key)].hash_rows(seed=0).to_numpy()
 
 

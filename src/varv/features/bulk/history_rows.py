@@ -20,8 +20,9 @@ from varv.features.bulk.first_statements import Repeats, key_hashes, repeated_ro
 from varv.features.bulk.latest import TimedRows
 from varv.features.bulk.spill import HASH, Spill, stretches_of
 from varv.features.bulk.tables import Reach, Tables
-from varv.features.observed import PATIENCE
+from varv.features.observed import PATIENCE, after
 from varv.features.run import Ints
+from varv.features.ties import ties_of
 from varv.kernel.clock import Instant
 
 Mode = Literal["known", "event"]
@@ -29,7 +30,7 @@ Mode = Literal["known", "event"]
 Ignored = Mapping[str, Ints]
 """By part, the numbers of rows that state a key again."""
 
-_TIME, _CODE, _NUMBER = "@time", "@code", "@number"
+_TIME, _CODE, _NUMBER, _TIE = "@time", "@code", "@number", "@tie"
 
 
 class Stretch(NamedTuple):
@@ -58,6 +59,8 @@ class HistoryRows:
         From when a row counts.
     most_bytes
         What is kept while rows are joined and compared; more lies in files.
+    own_outcomes
+        Whether it is known later of the very rows that are the requests; see `FeatureSet.own_outcome_views`.
     """
 
     def __init__(
@@ -70,7 +73,10 @@ class HistoryRows:
         reach: Reach,
         mode: Mode,
         most_bytes: int,
+        *,
+        own_outcomes: bool = False,
     ) -> None:
+        self._own_outcomes = own_outcomes
         self._tables = tables
         self._dataset = dataset
         self._part = part
@@ -82,6 +88,11 @@ class HistoryRows:
         self._by_event = mode == "event" and self._is_later
         self._most_bytes = most_bytes
         self._repeats: dict[str, Repeats] = {}
+
+    @property
+    def has_seconds(self) -> bool:
+        """Whether rows of one time have other times that decide between them first."""
+        return self._by_event
 
     @property
     def reach(self) -> Reach:
@@ -146,15 +157,19 @@ class HistoryRows:
                 asked[chosen],
                 known[chosen],
             )
-        times = asked if self._by_event else known
-        timed = TimedRows(
-            codes, times, known if self._by_event else None, key_hashes(rows, self._dataset), numbers
-        )
+        ties, seconds = ties_of(rows, self._dataset.key), known if self._by_event else None
+        timed = TimedRows(codes, self._since(asked, known), seconds, ties, numbers)
         return Stretch(timed, rows.select(self._columns))
+
+    def _since(self, asked: Ints, known: Ints) -> Ints:
+        """Return from when on rows count."""
+        if self._by_event:
+            return asked
+        return after(asked, known) if self._own_outcomes else known
 
     def _counts(self, asked: Ints, known: Ints) -> npt.NDArray[np.bool_]:
         """Return which rows count at some time within reach."""
-        times = asked if self._by_event else known
+        times = self._since(asked, known)
         counts: npt.NDArray[np.bool_] = times <= self._reach.last
         if self._reach.first is not None:
             counts &= times >= self._reach.first
@@ -174,6 +189,7 @@ class HistoryRows:
             bases.add(pl.DataFrame(fields))
         for numbers, rows in self._read(part, self._columns, self.reach, ignored.get(part)):
             fields = {HASH: key_hashes(rows, self._dataset), _TIME: rows[part], _NUMBER: numbers}
+            fields[_TIE] = ties_of(rows, self._dataset.key)
             laters.add(pl.DataFrame({**{name: rows[name] for name in self._columns}, **fields}))
         for both in stretches_of(bases, laters):
             if both[0].height and both[1].height:
@@ -189,10 +205,10 @@ class HistoryRows:
         bases, laters = bases[order[places[there]]], laters[later_order[there]]
         asked, known = _times(bases[_TIME]), _times(laters[_TIME])
         counts = np.flatnonzero(self._counts(asked, known))
-        times = (asked if self._by_event else known)[counts]
+        times = self._since(asked, known)[counts]
         seconds = known[counts] if self._by_event else None
         bases, laters = bases[counts], laters[counts]
-        codes, ties, numbers = (one.to_numpy() for one in (bases[_CODE], laters[HASH], laters[_NUMBER]))
+        codes, ties, numbers = (one.to_numpy() for one in (bases[_CODE], laters[_TIE], laters[_NUMBER]))
         return Stretch(TimedRows(codes, times, seconds, ties, numbers), laters.select(self._columns))
 
     def _read(

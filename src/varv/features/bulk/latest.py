@@ -47,13 +47,15 @@ class LastRows:
     ----------
     points
         Requests by entity and instant.
+    has_seconds
+        Whether rows have them.
     """
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, *, has_seconds: bool) -> None:
         n = len(points)
         self._points = points
         self._times = np.full(n, _NEVER, np.int64)
-        self._seconds = np.full(n, _NEVER, np.int64)
+        self._seconds = np.full(n if has_seconds else 0, _NEVER, np.int64)
         self._ties = np.zeros(n, np.uint64)
         self._numbers = np.full(n, -1, np.int64)
         self._best = np.full(n, -1, np.int64)

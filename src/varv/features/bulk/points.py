@@ -14,6 +14,8 @@ import numpy.typing as npt
 from varv.features.run import Ints
 
 _MOST_KEYS = 2**62
+_MOST_PLACES = 4
+"""Of a table, for each number."""
 
 
 class Points:
@@ -72,6 +74,33 @@ class Points:
             steps: npt.NDArray[np.int64] = np.clip(times, self.first, self.first + self._width - 1)
             return codes * self._width + (steps - self.first)
         return codes * self._width + np.searchsorted(self._steps, times)
+
+
+def ranked(numbers: Ints) -> tuple[Ints, Ints]:
+    """Return each number that is not -1 once, ascending, and of each its place among them, -1 for -1.
+
+    Examples
+    --------
+    >>> ranked(np.array([7, -1, 4, 7]))
+    (array([4, 7]), array([ 1, -1,  0,  1]))
+    """
+    beyond = int(numbers.max(initial=0)) + 1
+    if beyond > _MOST_PLACES * len(numbers):
+        order = np.argsort(numbers)
+        each = distinct(numbers[order])
+        each = each[np.searchsorted(each, 0) :]
+        places = np.empty_like(numbers)
+        places[order] = np.searchsorted(each, numbers[order])
+        places[numbers < 0] = -1
+        return each, places
+    # Where they lie close together, a table takes a fifth of the time; its last place is that of -1.
+    is_there = np.zeros(beyond + 1, np.bool_)
+    is_there[numbers] = True
+    is_there[-1] = False
+    each = np.flatnonzero(is_there)
+    table = np.full(beyond + 1, -1, np.int64)
+    table[each] = np.arange(len(each))
+    return each, table[numbers]
 
 
 def distinct(numbers: Ints) -> Ints:

@@ -55,8 +55,8 @@ class TrainingSets:
         self._ledger = ledger
         self._datasets = datasets
 
-    def has(self, name: str, recipe: Recipe) -> bool:
-        """Return whether a training set is there.
+    def find(self, name: str, recipe: Recipe) -> TrainingSetMade | None:
+        """Return what is on record of a training set; None if it is not there.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class TrainingSets:
             n_entries += 1
             if isinstance(entry.event, TrainingSetMade):
                 if entry.event.recipe == recipe:
-                    return True
+                    return entry.event
                 differs = _difference(entry.event.recipe, recipe)
                 hint = "give the new one another name"
                 raise AlreadyExists("training set", name, f"was made with {differs}", hint=hint)
@@ -76,17 +76,17 @@ class TrainingSets:
             raise AlreadyExists(
                 "dataset", name, "is no training set", hint="give the training set another name"
             )
-        return False
+        return None
 
-    def make(self, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> None:
-        """Store the rows of a training set, at least one part, and put it on record.
+    def make(self, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> TrainingSetMade:
+        """Store the rows of a training set, and put it on record.
 
         Raises
         ------
         InvalidDeclaration
             If a column is of a type that is not kept.
         InvalidInput
-            If the requests have a column of the name that numbers them.
+            If there are no requests, or they have a column of the name that numbers them.
         """
         facts: list[Fact] = []
         n_rows = 0
@@ -103,8 +103,11 @@ class TrainingSets:
             prepared = self._datasets.prepare_correction(dataset, recipe.at, rows, segment=segment)
             facts += prepared.facts
             n_rows += part.height
+        if not facts:
+            raise InvalidInput("training set", name, "has no requests", hint="give one row at least")
         made = TrainingSetMade(dataset=DatasetName(name), recipe=recipe, n_rows=n_rows)
         self._datasets.commit([*facts, Fact(stream_of(name), made)])
+        return made
 
     def rows(self, name: str, recipe: Recipe, types: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """Yield the rows of a training set, in the order of its requests.

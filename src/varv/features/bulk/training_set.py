@@ -99,7 +99,8 @@ class TrainingSetMaker:
         times = typed[self._at].cast(pl.Int64)
         timed = times.is_not_null().to_numpy()
         asked = Requests(typed, times.fill_null(0).to_numpy(), timed)
-        found = self._feeder.features(self.features.views, asked, self.features.own_views)
+        own = (*self.features.own_views, *self.features.own_outcome_views)
+        found = self._feeder.features(self.features.views, asked, own)
         columns = [values.alias(exported(name)) for name, values in found.items()]
         whole = typed.hstack(columns)
         derived = [one for one in self.features.declared if isinstance(one, Derived)]

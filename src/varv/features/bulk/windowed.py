@@ -1,25 +1,26 @@
 """Statistics over the windows of many requests.
 
-The rows that windows can reach are brought into one run, of some entities at a time where they are many; what
-is found in a run is found by the same code as row by row.
+The rows that windows can reach are brought into runs, of some entities at a time; what is found in a run is
+found by the same code as row by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from varv.features.bulk.history_rows import Stretch
-from varv.features.bulk.spill import HASH, Spill, split
+from varv.features.bulk.spill import Spill, split
 from varv.features.history import History
 from varv.features.model import FeatureView
-from varv.features.run import Ints
-from varv.features.statistics.distinct import mixed
+from varv.features.run import Ints, Run
 from varv.features.view_history import rows_of
+from varv.kernel.hashing import Hashes, mixed
 
-_MOST_KEYS = 2**62
 _CODE, _TIME, _TIE = "@code", "@time", "@tie"
 
 
@@ -40,9 +41,10 @@ class WindowedRows:
 
     def __init__(self, views: Sequence[FeatureView], first: int, most_bytes: int, *, strictly: bool) -> None:
         self._views, self._strictly = views, strictly
-        self._rows = Spill(most_bytes)
-        self._reach = max((view.windows.kind.reach for view in views if view.windows), default=0)
-        self._since = first - self._reach
+        self._rows = Spill(most_bytes, _hashes)
+        reach = max((view.windows.kind.reach for view in views if view.windows), default=0)
+        self._since = first - reach
+        self._needs_ties = any(rows_of(view).needs_ties for view in views)
 
     def add(self, stretch: Stretch) -> None:
         """Take in rows, in any order."""
@@ -51,40 +53,35 @@ class WindowedRows:
         reached = rows.times >= self._since
         if not reached.all():
             rows, values = rows.only(reached), values.filter(pl.Series(reached))
-        codes, times, _, ties, _ = rows
-        # The code is twice there: rows of one entity stay together.
-        fields = {HASH: mixed(codes.astype(np.uint64)), _CODE: codes, _TIME: times, _TIE: ties}
+        fields: dict[str, npt.NDArray[Any]] = {_CODE: rows.codes.astype(np.int32), _TIME: rows.times}
+        if self._needs_ties:
+            fields[_TIE] = rows.ties
         self._rows.add(values.hstack(pl.DataFrame(fields)))
 
     def features(self, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
         """Return the features of requests, by the codes of their entities and their instants."""
         if not self._views:
             return {}
-        if (int(codes.max()) + 1) * int(np.ptp(instants) + self._reach) >= _MOST_KEYS:
-            # A run has no room for so many entities over so long a time, and a stretch has fewer.
-            self._rows.write()
-        together = split(mixed(codes.astype(np.uint64))) if self._rows.is_written else [np.arange(len(codes))]
+        together = split(_mixed(codes), self._rows.bits)
         parts: dict[str, list[pl.Series]] = {}
         for chosen, rows in zip(together, self._rows.stretches(), strict=True):
-            for name, values in self._of(rows, codes[chosen], instants[chosen]).items():
-                parts.setdefault(name, []).append(values)
+            for view in self._views:
+                found = _features(view, rows, codes[chosen], instants[chosen], strictly=self._strictly)
+                for name, values in found.items():
+                    parts.setdefault(name, []).append(values)
         if len(together) == 1:
             return {name: values for name, [values] in parts.items()}
-        back = np.argsort(np.concatenate(together))
+        back = np.empty(len(codes), np.int64)
+        back[np.concatenate(together)] = np.arange(len(codes))
         return {name: pl.concat(several).gather(back) for name, several in parts.items()}
 
-    def _of(self, rows: pl.DataFrame, codes: Ints, instants: Ints) -> dict[str, pl.Series]:
-        """Return the features of requests whose entities' rows are these."""
-        # From the codes of all entities to those of these, without a gap.
-        places = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
-        places[codes] = 1
-        np.cumsum(places, out=places)
-        if rows.height:
-            rows = rows.with_columns(pl.Series(_CODE, places[rows[_CODE].to_numpy()] - 1))
-        found: dict[str, pl.Series] = {}
-        for view in self._views:
-            found |= _features(view, rows, places[codes] - 1, instants, strictly=self._strictly)
-        return found
+
+def _hashes(rows: pl.DataFrame) -> Hashes:
+    return _mixed(rows[_CODE].to_numpy())
+
+
+def _mixed(codes: npt.NDArray[np.integer]) -> Hashes:
+    return mixed(codes.astype(np.uint64))
 
 
 def _features(
@@ -95,11 +92,10 @@ def _features(
     history = History(kept.columns)
     if rows.height:
         counts, columns = kept.taken(rows)
-        taken = rows.select(_CODE, _TIME, _TIE)
-        if counts is not None:
-            taken = taken.filter(pl.Series(counts))
-        codes_of, times, ties = (taken[name].to_numpy() for name in (_CODE, _TIME, _TIE))
-        history.add(codes_of, times, ties, columns)
+        taken = rows if counts is None else rows.filter(pl.Series(counts))
+        ties = taken[_TIE].to_numpy() if _TIE in taken.columns else np.zeros(taken.height, np.uint64)
+        codes_of = taken[_CODE].cast(pl.Int64).to_numpy()
+        history = History.of(Run(codes_of, taken[_TIME].to_numpy(), ties, columns))
     kinds = view.kinds()
     names = [name for name, kind in kinds.items() if kind == "numeric"]
     numbers = np.full((len(names), len(codes)), np.nan, np.float32)

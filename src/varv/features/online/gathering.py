@@ -15,8 +15,9 @@ import polars as pl
 from varv.data.service import Datasets
 from varv.features.model import FeatureView
 from varv.features.observed import PATIENCE
+from varv.features.view_history import rows_of
 from varv.kernel.catalogue import Extent
-from varv.kernel.clock import Instant
+from varv.kernel.clock import HOUR, Instant
 from varv.kernel.codec import Digest, digest_of
 
 ROWS_A_STEP = 1 << 17
@@ -39,11 +40,17 @@ class Gathering:
         Everything up to this version is in already; 0 for nothing.
     goal
         The last version that counts.
+    since
+        Rows from before this instant are not wanted; by default all are that a request of the present could
+        see, and what is archived is left out beyond that.
     """
 
-    def __init__(self, datasets: Datasets, view: FeatureView, after: int, goal: int) -> None:
+    def __init__(
+        self, datasets: Datasets, view: FeatureView, after: int, goal: int, since: Instant | None = None
+    ) -> None:
         self._datasets, self._view, self._after, self._goal = datasets, view, after, goal
         self._dataset, self._base = view.source, view.source.event_time
+        self._since = since
         parts = [view.part] if view.part == self._base or not after else [view.part, self._base]
         self.steps = [step for part in parts for step in self._steps(part)]
 
@@ -75,7 +82,7 @@ class Gathering:
         found: list[Step] = []
         n_rows = ROWS_A_STEP
         for one in self._datasets.extents(self._dataset, part, upto=self._goal):
-            if one.last_number <= self._after:
+            if one.last_number <= self._after or self._is_beyond(part, one):
                 continue
             if n_rows >= ROWS_A_STEP:
                 found.append(Step(part, []))
@@ -90,6 +97,14 @@ class Gathering:
     def _rows_of(self, part: str, extent: Extent) -> pl.DataFrame:
         n_rows = self._datasets.n_rows_upto(self._dataset, part, extent, self._goal)
         return self._datasets.rows_in(self._dataset, part, extent).head(n_rows)
+
+    def _is_beyond(self, part: str, extent: Extent) -> bool:
+        """Return whether an extent is archived, and no request of the present can see its rows."""
+        span, newest = rows_of(self._view).span, self.newest
+        if extent.cold is None or extent.last is None or span is None or newest is None:
+            return False
+        first = newest - span - HOUR if self._since is None else self._since
+        return extent.last < first - (PATIENCE if part != self._view.part else 0)
 
     @property
     def _needed(self) -> list[str]:
@@ -127,7 +142,8 @@ class Gathering:
         """
         keys = about.select(self._dataset.key)
         for one in self._datasets.extents(self._dataset, part, upto=self._goal):
-            if one.reaches(Instant(since), Instant(until)) and (upto is None or one.number <= upto):
+            is_about = one.reaches(Instant(since), Instant(until)) and not self._is_beyond(part, one)
+            if is_about and (upto is None or one.number <= upto):
                 found = self._rows_of(part, one).join(keys, on=self._dataset.key, how="semi")
                 if found.height:
                     yield found

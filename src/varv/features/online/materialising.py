@@ -33,6 +33,7 @@ from varv.features.online.model import (
 from varv.features.online.packing import Layout, joined_rows
 from varv.features.online.ports import KeyValue, Table
 from varv.features.run import Ints, Rows
+from varv.features.ties import ties_of
 from varv.features.view_history import rows_of
 from varv.kernel.clock import HOUR, Clock, Duration, Instant
 from varv.kernel.codec import Digest
@@ -208,7 +209,7 @@ class _Filling:
 
     def fill(self, note: Note, goal: int) -> Note:
         """Take in everything up to a version; return the note of it."""
-        gathering = Gathering(self._datasets, self._view, note.upto, goal)
+        gathering = Gathering(self._datasets, self._view, note.upto, goal, note.since)
         steps = gathering.digest()
         n_done = note.n_done if note.steps == steps else 0
         n_rows, n_late = (note.n_rows_done, note.n_late_done) if n_done else (0, 0)
@@ -260,8 +261,7 @@ class _Filling:
             frame = frame.filter(pl.col(view.part).cast(pl.Int64) < note.until)
         codes, keys = _coded(frame, view.entity)
         times = frame[view.part].cast(pl.Int64).to_numpy()
-        # The same as in memory, so that of rows of one instant the same one is the last.
-        ties = frame[list(view.source.key)].hash_rows(seed=0).to_numpy()
+        ties = ties_of(frame, view.source.key)
         counts, columns = self._rows.taken(frame)
         if counts is not None:
             codes, times, ties = codes[counts], times[counts], ties[counts]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from varv.home.archived import require_in_reach
 from varv.home.change.model import ChangePlanned, ChangeSuperseded, ChangeSwitched, change_id
 from varv.home.change.recorded import recorded_in
 from varv.home.change.views import ChangesView
@@ -70,10 +71,11 @@ class Changes:
         Raises
         ------
         FailedPrecondition
-            If any of it is refused; nothing is changed then.
+            If any of it is refused, or looks at rows that are archived; nothing is changed then.
         """
         home, plan = self._home, self.plan()
         require_accepted(plan)
+        require_in_reach(home.datasets, [parts.plan for parts in home.models.values()], home.clock.now())
         facts = home.registered()
         messages: list[Message] = []
         if not plan.is_empty:

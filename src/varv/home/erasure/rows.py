@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from varv.data import Datasets, DatasetsView
+from varv.data.cold import require_warm
 from varv.data.identity import keys_of
 from varv.data.kept_contracts import texts_table
 from varv.data.privacy.model import QuarantineErased
@@ -120,6 +121,10 @@ class SubjectRows:
         # A home of before may hold compacted files that are on no record; from here on none does.
         datasets = self._store.datasets
         datasets.commit(datasets.compact(self.dataset))
+        # A move of files that a crash cut short may have left one in the archive that is on no record.
+        with self._store.views.reading(DatasetsView) as view:
+            on_record = view.in_archives()
+        datasets.cold.settle(on_record)
         for part in self.dataset.parts:
             self._rewrite(part)
         self._vacuum()
@@ -144,6 +149,8 @@ class SubjectRows:
         with self._store.views.reading(DatasetsView) as view:
             held = view.catalogue(self.dataset.name, part)
             extents = [*held.ever(), *held.left.values()]
+        # An archive cannot be searched, and a file in it cannot be written again.
+        require_warm(self.dataset.name, extents)
         for one in extents:
             if not one.removed_by:
                 # As they are stored: the record of a dataset keeps no order of columns.
