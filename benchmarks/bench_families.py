@@ -28,7 +28,7 @@ from varv.kernel.blobs import FolderBlobs
 from varv.kernel.catalogue import digests
 from varv.kernel.columns import FolderColumns
 from varv.registry import Package, RegistryView, open_package
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 from varv.training import TrainingSet
 from varv.training.packaging import TOLERANCE

@@ -124,7 +124,7 @@ def show(name: str, times: dict[str, float]) -> None:
 def written(tracking: Tracking, n_runs: int) -> None:
     """Write runs with three metrics, four params and a tag, in large groups."""
     recorder = tracking.recorder
-    experiment = recorder.do(tracking.create_experiment("million"))
+    experiment = recorder.do(tracking.experiments.create("million"))
     keys = [recorder.do(_key(tracking, experiment, name)) for name in ("m0", "m1", "m2")]
     for start in range(0, n_runs, GROUP):
         numbers = range(start, min(start + GROUP, n_runs))

@@ -44,7 +44,7 @@ def fill_varv(home: Path, n_runs: int) -> str:
     ledger = open_ledger(home, durability="process")
     desk = open_tracking(home, ledger, SystemClock(), durability="process")
     recorder, tracking = desk.recorder, desk.runs
-    experiment = recorder.do(tracking.create_experiment("search"))
+    experiment = recorder.do(tracking.experiments.create("search"))
     for number in range(n_runs):
         run, metrics, params, tags = said(number)
         points = [Point(name, value, START_MS, 1) for name, value in metrics.items()]
@@ -55,7 +55,7 @@ def fill_varv(home: Path, n_runs: int) -> str:
         for write in (begin, log, end):
             # Refusals would be answers of searches that miss runs, which are counted.
             recorder.submit(write, lambda job: None)
-    recorder.do(tracking.create_experiment("after all"))
+    recorder.do(tracking.experiments.create("after all"))
     desk.close()
     ledger.close()
     return experiment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -62,6 +63,31 @@ def test_what_a_script_leaves_behind_is_ended(tmp_path):
     code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
     pid = int(run(tmp_path, code).output.text)
     eventually(lambda: True if not _is_running(pid) else None)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["that ends when asked", "that does not"])
+def test_a_script_whose_starter_is_killed_is_ended_with_what_it_started(tmp_path, ends):
+    script, pids, saved = tmp_path / "script.py", tmp_path / "pids", tmp_path / "saved"
+    asked = f"pathlib.Path({str(saved)!r}).touch(), {'sys.exit()' if ends else 'None'}"
+    script.write_text(
+        "import os, pathlib, signal, subprocess, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: ({asked}))\n"
+        "apart = subprocess.Popen(['sleep', '600'], start_new_session=True).pid\n"
+        f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{apart}}\\n')\n"
+        "while True: time.sleep(60)\n"
+    )
+    starter = (
+        "import os, pathlib, threading\n"
+        "from varv.adapters import scripts\n"
+        "scripts.GRACE_S = 0.5\n"
+        f"command, folder = ({sys.executable!r}, {str(script)!r}), pathlib.Path({str(tmp_path)!r})\n"
+        "scripts.run_script(command, folder, dict(os.environ), stop=threading.Event())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", starter]) as process:
+        started = eventually(lambda: (pids.is_file() and pids.read_text().split()) or None)
+        process.kill()
+    eventually(lambda: True if not any(_is_running(pid) for pid in started) else None)
+    assert saved.exists()
 
 
 def test_what_cannot_be_started_is_named(tmp_path):

@@ -14,6 +14,7 @@ from varv.kernel.ledger import (
     Append,
     Change,
     CommandEnd,
+    Guard,
     NewCommand,
     SagaRow,
     Timer,
@@ -99,6 +100,22 @@ def test_a_stream_that_moved_on_is_a_conflict_and_nothing_is_written(ledger):
     assert ledger.head().version == 1
     assert ledger.head("b").version == 0
     assert [e.seq for e in ledger.commit(facts("b"))] == [2]
+
+
+def test_a_guard_holds_a_change_to_a_stream_that_it_does_not_append_to(ledger):
+    ledger.commit(facts("seen"))
+    ledger.commit(facts("a", guards=(Guard("seen", 1), Guard("never", 0))))
+    for stale in (Guard("seen", 0), Guard("seen", 2), Guard("never", 1)):
+        with pytest.raises(Conflict, match=stale.stream):
+            ledger.commit(facts("a", guards=(Guard("seen", 1), stale)))
+    assert (ledger.head("a").version, ledger.head("seen").version) == (1, 1)
+
+
+def test_a_guard_is_of_the_moment_before_its_change(ledger):
+    ledger.commit(facts("a", "a", guards=(Guard("a", 0),)))
+    with pytest.raises(Conflict):
+        ledger.commit(facts("a", guards=(Guard("a", 3),)))
+    assert ledger.head("a").version == 2
 
 
 def test_a_saga_is_saved_from_the_version_that_was_read_only(ledger):

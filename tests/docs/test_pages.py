@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from varv.app.reference import pages
+from varv.app.reference import main, pages
 from varv.app.settings import Settings
 from varv.kernel.codec import registered_events
 from varv.kernel.errors import tree
@@ -17,6 +17,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_a_reference_page_is_what_the_code_says(name):
     assert (ROOT / "docs" / "reference" / name).read_text() == REFERENCE[name], "run make docs"
+
+
+def test_help_is_printed_and_no_folder_of_its_name_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "folder" in capsys.readouterr().out
+    assert main(["reference"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["reference"]
+    assert {path.name for path in (tmp_path / "reference").iterdir()} == REFERENCE.keys()
 
 
 def test_every_event_error_setting_and_verb_is_described():

@@ -12,7 +12,7 @@ from tests.app.serving import Server, eventually, varv
 from varv.app.compose import open_ledger, open_views
 from varv.kernel.catalogue import digests
 from varv.kernel.columns import SEGMENT, FolderColumns, stretches
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 
 POINTS = ["ledger.before_commit:2", "engine.after_handler:1", "columns.before_rename:1"]

@@ -27,7 +27,7 @@ class Tracked:
         self.home = TrackedHome(folder)
         tracking = self.home.tracking
         self.experiment = self.home.do(
-            tracking.create_experiment(HOSTILE, tags={"mlflow.note.content": HOSTILE})
+            tracking.experiments.create(HOSTILE, tags={"mlflow.note.content": HOSTILE})
         )
         self.runs = [self._run(number) for number in range(4)]
         self.home.do(self.home.desk.models.create(f"{HOSTILE.replace('/', '')}", description=HOSTILE))

@@ -12,7 +12,7 @@ from varv.kernel.clock import HOUR, MINUTE, Instant, VirtualClock
 from varv.kernel.engine import FIRST_RETRY, MAX_ATTEMPTS, Engine
 from varv.kernel.errors import FailedPrecondition, Interrupted, InvalidInput, NotFound, StorageFull
 from varv.kernel.faults import Crash, Faults
-from varv.kernel.ledger import Append, Change
+from varv.kernel.ledger import Append, Change, Guard
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger
 from varv.kernel.sagas import (
     Command,
@@ -401,6 +401,24 @@ def test_a_handler_that_fails_may_leave_facts_in_the_same_commit(ledger, clock):
     assert (noted.stream, noted.event.text) == ("log", "what it printed")
     assert "was cancelled by ana" in failed.event.reason
     assert noted.cause == failed.cause
+
+
+def test_a_command_runs_again_where_what_it_was_decided_by_has_changed(ledger, clock):
+    seen = []
+
+    def build(command, command_id, now):
+        seen.append(ledger.head("log").version)
+        if len(seen) == 1:
+            ledger.commit(Change(at=now, facts=(Append("log", Noted(text="meanwhile")),)))
+        return Reply(messages=(Message("yard/1", Built(n=1)),), guards=(Guard("log", seen[-1]),))
+
+    engine = Engine(ledger, clock, [YardSaga(), ShipSaga()], {Build: build})
+    engine.tell(Message("yard/1", Ordered(n=3)))
+    engine.settle()
+    assert yard(ledger).built == ()
+    clock.move_to(Instant(NOON + FIRST_RETRY))
+    engine.settle()
+    assert (seen, yard(ledger).built) == ([0, 1], (1,))
 
 
 def test_a_command_whose_end_was_refused_by_the_disk_runs_again(tmp_path, clock):

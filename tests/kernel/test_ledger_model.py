@@ -18,6 +18,7 @@ from varv.kernel.ledger import (
     Append,
     Change,
     CommandEnd,
+    Guard,
     NewCommand,
     SagaRow,
     Timer,
@@ -83,13 +84,15 @@ class LedgerModel(RuleBasedStateMachine):
         partition=st.sampled_from(["", "gpu"]),
         key=st.none() | KEYS,
         due=st.none() | st.integers(90, 140),
-        stale=st.sampled_from(["", "", "", "stream", "saga"]),
+        seen=SAGAS,
+        stale=st.sampled_from(["", "", "", "stream", "saga", "guard"]),
     )
-    def transition(self, saga, n_commands, priority, partition, key, due, stale):
+    def transition(self, saga, n_commands, priority, partition, key, due, seen, stale):
         expected = self.streams.count(saga) + (stale == "stream")
         version = self.versions.get(saga, 0) + 1 + (stale == "saga")
         change = Change(
             at=Instant(self.now),
+            guards=(Guard(seen, self.streams.count(seen) + (stale == "guard")),),
             facts=(Append("log", Noted(text="before")), Append(saga, Noted(text=saga), expected=expected)),
             sagas=(SagaRow(saga, version, b"%d" % version),),
             timers=() if key is None else (TimerChange(saga, key, due, by=1),),

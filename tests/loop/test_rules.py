@@ -14,6 +14,7 @@ from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import canonical
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, CommandFailed, SetTimer, Step, TimerFired
+from varv.loop.looking import EVIDENCE_EVERY
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
@@ -42,7 +43,7 @@ from varv.loop.model import (
     TrainingSuspended,
     TriggerDeferred,
 )
-from varv.loop.rules import EVIDENCE_EVERY, LoopSaga
+from varv.loop.rules import LoopSaga
 from varv.monitoring import AlarmRaised, Window
 from varv.registry import Imported
 from varv.rollout import (

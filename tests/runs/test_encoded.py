@@ -86,12 +86,12 @@ def test_a_run_that_did_not_change_is_not_encoded_again(home):
 
 
 def test_a_deleted_experiment_changes_all_of_its_runs(home):
-    experiment = home.do(home.tracking.create_experiment("to be deleted"))
+    experiment = home.do(home.tracking.experiments.create("to be deleted"))
     (no,) = numbers(home, [home.begin(experiment)])
     kept = Encoded(encode)
     for deleted in (False, True):
         if deleted:
-            home.do(home.tracking.move_experiment(experiment, deleted=True))
+            home.do(home.tracking.experiments.move(experiment, deleted=True))
         with home.tracking.recorder.reading() as db:
             told = msgspec.json.decode(kept.of(db, [no])[0])
             assert told["info"]["lifecycle_stage"] == ("deleted" if deleted else "active")

@@ -12,7 +12,7 @@ TEAMS = {"apple": "risk", "Banana": "ops", "cherry": None}
 @pytest.fixture
 def three(home):
     for name, team in TEAMS.items():
-        home.do(home.tracking.create_experiment(name, tags={"team": team} if team else {}))
+        home.do(home.tracking.experiments.create(name, tags={"team": team} if team else {}))
     return home
 
 
@@ -41,7 +41,7 @@ def test_pages_of_experiments_are_the_whole(three, orders):
     whole = names(three, "", *orders)
     found, token = page(three, "", *orders, most=1)
     while token:
-        three.do(three.tracking.tag_experiment("0", {"team": "x"})) if orders == ("name DESC",) else None
+        three.do(three.tracking.experiments.tag("0", {"team": "x"})) if orders == ("name DESC",) else None
         more, token = page(three, "", *orders, most=1, token=token)
         found += more
     assert found == whole
@@ -49,7 +49,7 @@ def test_pages_of_experiments_are_the_whole(three, orders):
 
 
 def test_deleted_experiments_are_found_when_asked_for(three):
-    three.do(three.tracking.move_experiment("1", deleted=True))
+    three.do(three.tracking.experiments.move("1", deleted=True))
     assert "apple" not in names(three)
     assert names(three, view="DELETED_ONLY") == ["apple"]
     assert len(names(three, view="ALL")) == 4

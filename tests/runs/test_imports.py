@@ -83,6 +83,6 @@ def test_a_new_experiment_gets_an_id_that_no_moved_one_has(module_home):
     for id in ("2", "3"):
         one = SourceExperiment(id=id, name=f"moved {id}", created_ms=1, updated_ms=1)
         module_home.do(module_home.desk.imports.take_experiment(one, "there", f"mlflow-artifacts:/{id}"))
-    made = [module_home.do(module_home.tracking.create_experiment(f"new {n}")) for n in range(4)]
+    made = [module_home.do(module_home.tracking.experiments.create(f"new {n}")) for n in range(4)]
     assert len(set(made)) == 4
     assert not {"0", "2", "3", "7"} & set(made)

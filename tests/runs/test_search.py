@@ -51,7 +51,7 @@ class World:
 
     def __init__(self, home, runs):
         self.home = home
-        self.experiment = home.do(home.tracking.create_experiment(f"e{id(self)}-{home.n}"))
+        self.experiment = home.do(home.tracking.experiments.create(f"e{id(self)}-{home.n}"))
         home.n += 1
         self.runs = []
         for run in runs:
@@ -381,7 +381,7 @@ def test_an_experiment_that_moved_is_seen_whole(home):
     home.begin(world.experiment)
     with way("over arrays"):
         assert len(page(home, world.experiment, orders=("status",))[0]) == 1
-        home.do(home.tracking.move_experiment(world.experiment, deleted=True))
+        home.do(home.tracking.experiments.move(world.experiment, deleted=True))
         assert page(home, world.experiment, orders=("status",))[0] == []
         assert len(page(home, world.experiment, orders=("status",), view="DELETED_ONLY")[0]) == 1
 

@@ -52,16 +52,16 @@ def test_a_deleted_run_takes_nothing_until_it_is_restored(home):
 
 
 def test_an_experiment_keeps_its_name_while_it_is_deleted(home):
-    made = home.do(home.tracking.create_experiment("churn"))
+    made = home.do(home.tracking.experiments.create("churn"))
     run = home.begin(made)
-    home.do(home.tracking.move_experiment(made, deleted=True))
+    home.do(home.tracking.experiments.move(made, deleted=True))
     with pytest.raises(AlreadyExists):
-        home.do(home.tracking.create_experiment("churn"))
+        home.do(home.tracking.experiments.create("churn"))
     with pytest.raises(FailedPrecondition):
         home.log(run, ("loss", 1.0, 1))
     with pytest.raises(FailedPrecondition):
         home.begin(made)
-    home.do(home.tracking.move_experiment(made, deleted=False))
+    home.do(home.tracking.experiments.move(made, deleted=False))
     home.log(run, ("loss", 1.0, 1))
 
 
@@ -119,8 +119,8 @@ def test_all_is_there_after_a_restart(home):
 
 
 def test_experiments_are_read_by_name(home):
-    made = home.do(home.tracking.create_experiment("churn", tags={"team": "risk"}))
-    home.do(home.tracking.rename_experiment(made, "loss"))
+    made = home.do(home.tracking.experiments.create("churn", tags={"team": "risk"}))
+    home.do(home.tracking.experiments.rename(made, "loss"))
     with home.tracking.recorder.reading() as db:
         assert reading.experiment(db, name="loss").id == made
         assert reading.experiment(db, id=made).tags == {"team": "risk"}

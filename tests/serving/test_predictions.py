@@ -22,10 +22,11 @@ from varv.kernel.errors import Conflict, InvalidDeclaration
 from varv.kernel.ids import ModelName
 from varv.project import plan_of
 from varv.project.wording import settings_of
-from varv.serving import predictions as predictions_module
+from varv.serving import batches, stored
 from varv.serving.long_times import long_matured
-from varv.serving.predictions import Predictions, Stored
+from varv.serving.predictions import Predictions
 from varv.serving.scores import answer_schema
+from varv.serving.stored import Stored
 from varv.tasks import task_of
 
 ANSWER_SCHEMA = answer_schema(task_of("binary"))
@@ -90,7 +91,7 @@ class Kept:
         self.catalogue.add(Extent(name=segment, digest=digest, n_rows=rows.height, number=number, **span))
 
     def compact(self, telemetry: Predictions) -> None:
-        for made in telemetry.compact(*self.catalogue.compactable()):
+        for made in telemetry.stored.compact(*self.catalogue.compactable()):
             self.catalogue.compacted(Compacted(file=made.file, segments=made.segments), made.first, made.last)
 
 
@@ -180,7 +181,8 @@ DELAYS = st.lists(
 @pytest.fixture
 def unmerged(monkeypatch):
     """Batches stay as small as they come, so that a few rows make many of them."""
-    monkeypatch.setattr(predictions_module, "_BLOCK", 1)
+    monkeypatch.setattr(batches, "BLOCK", 1)
+    monkeypatch.setattr(stored, "BLOCK", 1)
 
 
 @pytest.mark.parametrize("most_held", [1, 4, 100])
@@ -245,7 +247,7 @@ def test_what_is_held_does_not_grow_and_what_is_not_is_read_from_the_columns(tmp
         telemetry.known(known)
     assert telemetry._held(at(0), at(40 * HOUR), None)[0].height <= 55
     assert len(telemetry._truths) <= 55
-    assert sum(map(len, telemetry._known_at)) <= 100
+    assert len(telemetry._known_at) <= 100
     everything = telemetry.labelled(at(0), at(40 * HOUR), known_by=at(40 * HOUR), columns=("x",))
     assert (everything.height, everything.columns) == (400, ["x", "outcome", "known_at"])
     assert telemetry.labelled(at(HOUR), at(3 * HOUR), known_by=at(2 * HOUR)).height == 10

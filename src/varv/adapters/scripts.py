@@ -1,5 +1,6 @@
 """A script in a process of its own, as its author would start it: with the whole environment, and at the
-head of a group of processes, so that it and all that it starts can be ended.
+head of a group of processes, so that it and all that it starts can be ended. Where this process is killed, a
+guardian ends it (`adapters.script_guardian`).
 
 Unlike jobs (`adapters.processes`), which are functions that are handed bytes and see no secrets, a script
 reads its own data and writes its own files, and is bounded by nothing.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +70,7 @@ def run_script(
         If it cannot be started.
     """
     begun = wall_seconds()
+    guardian = _guardian()
     reading, writing = os.pipe()
     try:
         process = subprocess.Popen(
@@ -79,8 +82,10 @@ def run_script(
             stderr=writing,
             start_new_session=True,
         )
+        _tell(guardian, process)
     except OSError as error:
         os.close(reading)
+        _dismiss(guardian)
         raise Unavailable("script", command[-1][:80], "cannot be started", why=str(error)) from None
     finally:
         os.close(writing)
@@ -89,9 +94,42 @@ def run_script(
         stopped = _wait(process, stop, look)
     finally:
         _end_all(process)
+        _dismiss(guardian)
         printed = output.finish()
         os.close(reading)
     return Ended(process.returncode, stopped, printed, wall_seconds() - begun)
+
+
+def _guardian() -> subprocess.Popen[bytes]:
+    """Start what ends a script once this process has gone, which closes the pipe between the two."""
+    command = [sys.executable, "-P", "-m", "varv.adapters.script_guardian", str(GRACE_S)]
+    nowhere = subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, bufsize=0, start_new_session=True
+        )
+    except OSError as error:
+        raise Unavailable("script", "", "cannot be watched over", why=str(error)) from None
+
+
+def _tell(guardian: subprocess.Popen[bytes], process: subprocess.Popen[bytes]) -> None:
+    # Nobody has waited for the process yet, so its number is still its own.
+    script = tree.living(process.pid)
+    _write(guardian, f"{process.pid} {0 if script is None else script.started}\n")
+
+
+def _dismiss(guardian: subprocess.Popen[bytes]) -> None:
+    _write(guardian, "ended\n")
+    guardian.kill()
+    with guardian:
+        pass
+
+
+def _write(guardian: subprocess.Popen[bytes], line: str) -> None:
+    assert guardian.stdin is not None, "it reads from a pipe"
+    # A guardian that was killed guards no more, which hinders no script.
+    with suppress(BrokenPipeError):
+        guardian.stdin.write(line.encode())
 
 
 def _wait(process: subprocess.Popen[bytes], stop: Cancelled, look: Callable[[], None]) -> bool:

@@ -271,7 +271,7 @@ def open_home(
         **LoopHandlers(models, candidates, leaks, views, blobs).table(),
         **RolloutHandlers(models, fleet, views).table(),
         **ChangeHandlers(
-            models, datasets, columns, views, runtimes, lambda model: home.read_again(model)
+            models, datasets, columns, views, ledger, runtimes, lambda model: home.read_again(model)
         ).table(),
     }
     home = Home(

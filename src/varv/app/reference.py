@@ -14,9 +14,8 @@ import functools
 import importlib
 import inspect
 import pkgutil
-import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +206,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "or")
 
 
-def main() -> int:
-    """Write the pages into the folder that is named."""
-    folder = Path(sys.argv[1])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pages into the folder that is named, by default on the command line."""
+    command = argparse.ArgumentParser(prog="python -m varv.app.reference", description=_first_line(main))
+    command.add_argument("folder", type=Path, help="made if it is not there")
+    folder: Path = command.parse_args(arguments).folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text)

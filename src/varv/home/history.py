@@ -6,7 +6,7 @@ goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -18,13 +18,13 @@ from varv.home.model import HistoryTaken
 from varv.kernel.clock import DAY, Duration, HeldClock, Instant
 from varv.kernel.codec import Digest, Event
 from varv.kernel.columns import segment_name
-from varv.kernel.errors import FailedPrecondition
-from varv.kernel.ids import ModelName
+from varv.kernel.errors import Conflict, FailedPrecondition
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import Fact, Message
 from varv.loop.model import LoopStarted
 from varv.loop.views import LoopView
 from varv.project.declared import declared_fact
-from varv.registry import RegistryView
+from varv.registry import number_after
 
 STREAM = "live"
 CHUNK = Duration(30 * DAY)
@@ -164,12 +164,24 @@ class History:
         new = [parts for name, parts in home.models.items() if home.loop_state(name).policy is None]
         if new:
             facts = home.datasets.infer_contracts(home.declared)
-            home.engine.tell(*(self._beginning(parts, at) for parts in new), facts=facts)
+            while not self._begin(new, at, facts):
+                pass
         home.engine.settle()
 
-    def _beginning(self, parts: ModelParts, at: Instant) -> Message:
-        with self._home.views.reading(RegistryView) as registry:
-            first_version = registry.next_version(parts.name)
+    def _begin(self, new: Sequence[ModelParts], at: Instant, facts: Sequence[Fact]) -> bool:
+        """Begin the loops of new models; return whether no client logged a version of one meanwhile."""
+        home = self._home
+        numbers = {parts.name: number_after(home.views, home.ledger, parts.name) for parts in new}
+        messages = (self._beginning(parts, at, numbers[parts.name][0]) for parts in new)
+        try:
+            home.engine.tell(*messages, facts=facts, guards=[seen for _, seen in numbers.values()])
+        except Conflict as error:
+            if error.name not in {seen.stream for _, seen in numbers.values()}:
+                raise
+            return False
+        return True
+
+    def _beginning(self, parts: ModelParts, at: Instant, first_version: Version) -> Message:
         started = LoopStarted(
             policy=parts.loop.policy(at, 0),
             declaration=self._declarations[parts.name],

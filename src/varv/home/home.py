@@ -38,7 +38,7 @@ from varv.project import ModelPlan, datasets_of
 from varv.registry import RegistryView
 from varv.serving import DataPlane, DataPlanes, Fleet, Predictions, RequestSchema, Stored
 from varv.serving.backfill import Backfilled
-from varv.serving.predictions import Counted
+from varv.serving.known_times import Counted
 from varv.serving.views import RoutingView, stream_of
 
 _LOG = logging.getLogger(__name__)
@@ -199,12 +199,12 @@ class Home:
             gone, later = routing.gone.get(name), routing.backfilled.get(name, {}).keys()
             if gone is not None:
                 # Only now: whoever had just found one of these files has read it by now.
-                parts.predictions.remove(gone, later)
-        made = parts.predictions.compact(alone, files, apart=apart)
+                parts.predictions.stored.remove(gone, later)
+        made = parts.predictions.stored.compact(alone, files, apart=apart)
         facts = [Fact(stream_of(name), event) for event in made]
         if retention is not None:
             stored = {segment for one in made for segment in one.segments}
-            expired = parts.predictions.expired(Instant(now - retention), besides=stored)
+            expired = parts.predictions.stored.expired(Instant(now - retention), besides=stored)
             facts += [] if expired is None else [Fact(stream_of(name), expired)]
         return facts
 

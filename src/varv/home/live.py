@@ -44,7 +44,7 @@ from varv.serving import Capture, RequestSchema
 from varv.serving.capture import read_captures
 from varv.serving.model import AnswersUncaptured
 from varv.serving.prediction_log import ServedFrames, model_in, served_frames
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import stream_of, was_served
 
 COMPACT_EVERY = 512

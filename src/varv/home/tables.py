@@ -36,7 +36,7 @@ from varv.kernel.wording import brief
 from varv.loop.views import LoopView
 from varv.registry import RegistryView
 from varv.serving.backfill import with_later
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 
 MOST_ROWS = 10_000

@@ -36,8 +36,8 @@ from varv.kernel.views import Views
 from varv.kernel.wording import brief, count
 from varv.loop.views import LoopView
 from varv.registry import Lineage, RegistryView, lineage
-from varv.serving.predictions import predictions_of
 from varv.serving.scores import answer_schema, scores_in
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 from varv.serving.views import stream_of as requests_stream
 from varv.tasks import Task

@@ -41,6 +41,7 @@ from varv.kernel.ledger import (
     ClaimedCommand,
     CommandEnd,
     Entry,
+    Guard,
     Ledger,
     NewCommand,
     SagaRow,
@@ -117,18 +118,28 @@ class Engine:
                 if self._handlers.setdefault(name, (command, handler)) != (command, handler):
                     raise InvalidInput("command", name, "has the name of another command")
 
-    def tell(self, *messages: Message, facts: Sequence[Fact] = (), cause: int | None = None) -> list[Entry]:
+    def tell(
+        self,
+        *messages: Message,
+        facts: Sequence[Fact] = (),
+        guards: Sequence[Guard] = (),
+        cause: int | None = None,
+    ) -> list[Entry]:
         """Append `facts`, deliver `messages`, and commit all that follows as one change.
 
         Parameters
         ----------
         facts
             Events for streams, before the messages.
+        guards
+            What they were decided by.
         cause
             The seq of the entry that led to this; None if it came from outside.
 
         Raises
         ------
+        Conflict
+            If a stream is not at its expected version, or not at that of a guard.
         NotFound
             If no saga has the name that a message is addressed to.
         FailedPrecondition
@@ -136,7 +147,7 @@ class Engine:
         """
         if not messages and not facts:
             return []
-        return self._commit(messages, facts, cause)
+        return self._commit(messages, facts, cause, guards=guards)
 
     def next_due(self) -> Instant | None:
         """Return when a timer or a command is next due, which may be in the past; None if nothing waits."""
@@ -225,6 +236,9 @@ class Engine:
             else:
                 self._finish(claimed, self._failure(claimed, outcome))
         except Conflict as error:
+            if error.kind == "stream" and isinstance(outcome, Reply) and outcome.guards:
+                self._put_back(claimed, error)
+                return
             if error.kind != "command":
                 raise
             log(_LOG, logging.WARNING, "command.fenced_off", command=claimed.id, attempt=claimed.attempt)
@@ -264,13 +278,14 @@ class Engine:
             return UserCodeFailed("command", claimed.name, f"raised {type(error).__name__}: {error}")
 
     def _finish(self, claimed: ClaimedCommand, reply: Reply) -> None:
-        ends, facts = CommandEnd(claimed.id, claimed.attempt), reply.facts
+        ends = CommandEnd(claimed.id, claimed.attempt)
+        facts, guards = reply.facts, reply.guards
         if reply.failed is not None:
             reply = self._failure(claimed, reply.failed)
         if not facts and not reply.messages:
             ended = CommandEnded(command=self._name(claimed), command_id=claimed.id)
             facts = (Fact(ENDED, ended),)
-        self._commit(reply.messages, facts, claimed.cause, ends=ends)
+        self._commit(reply.messages, facts, claimed.cause, guards=guards, ends=ends)
 
     def _failure(self, claimed: ClaimedCommand, error: VarvError) -> Reply:
         failed = CommandFailed(
@@ -305,6 +320,7 @@ class Engine:
         facts: Sequence[Fact],
         cause: int | None,
         *,
+        guards: Sequence[Guard] = (),
         ends: CommandEnd | None = None,
         timer: Timer | None = None,
     ) -> list[Entry]:
@@ -316,7 +332,7 @@ class Engine:
                 draft.appends.append(Append(fact.stream, fact.event, fact.expected))
             draft.deliver(messages)
             try:
-                return self._ledger.commit(draft.change(cause, ends))
+                return self._ledger.commit(draft.change(cause, guards, ends))
             except Conflict as error:
                 # Another thread moved the saga on between our read and our commit, so it decides anew; every
                 # round that is lost was won by another, so this ends.
@@ -366,12 +382,13 @@ class _Draft:
             self._collect(message.saga, step, position)
             waiting.extend((told, position) for told in reversed(step.tells))
 
-    def change(self, cause: int | None, ends: CommandEnd | None) -> Change:
+    def change(self, cause: int | None, guards: Sequence[Guard], ends: CommandEnd | None) -> Change:
         """Return the change as collected."""
         rows = [SagaRow(saga, version, canonical(state)) for saga, (state, version) in self._states.items()]
         return Change(
             at=self._now,
             cause=cause,
+            guards=tuple(guards),
             facts=tuple(self.appends),
             sagas=tuple(rows),
             timers=tuple(self._timers),

@@ -75,6 +75,15 @@ class Append(msgspec.Struct, frozen=True):
     by: int | None = None
 
 
+class Guard(msgspec.Struct, frozen=True):
+    """What a change was decided by: the version that a stream must have before the change, which need not
+    append to it.
+    """
+
+    stream: str
+    version: int
+
+
 class SagaRow(msgspec.Struct, frozen=True):
     """The state of one saga after its `version`-th event, as canonical JSON."""
 
@@ -160,6 +169,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Instant
     cause: int | None = None
+    guards: tuple[Guard, ...] = ()
     facts: tuple[Append, ...] = ()
     sagas: tuple[SagaRow, ...] = ()
     timers: tuple[TimerChange, ...] = ()
@@ -210,7 +220,8 @@ class Ledger(Protocol):
         Raises
         ------
         Conflict
-            If a stream is not at its expected version, a saga has moved on, or the command was claimed again.
+            If a stream is not at its expected version, or not at that of a guard, a saga has moved on, or the
+            command was claimed again.
         InvalidInput
             If a stream's name or an event cannot be written.
         """

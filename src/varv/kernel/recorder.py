@@ -22,9 +22,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from varv.kernel.clock import Clock, Instant
 from varv.kernel.codec import Event
-from varv.kernel.errors import Corrupt, FailedPrecondition, Unavailable, VarvError
+from varv.kernel.errors import Conflict, Corrupt, FailedPrecondition, Unavailable, VarvError
 from varv.kernel.faults import Faults
-from varv.kernel.ledger import Append, Change, Entry, Ledger
+from varv.kernel.ledger import Append, Change, Entry, Guard, Ledger
 from varv.kernel.observe import log
 from varv.kernel.sqlite_file import Durability, connect
 from varv.kernel.storage import full, refused_write
@@ -33,6 +33,8 @@ from varv.kernel.table_reading import TableReader
 R = TypeVar("R")
 MOST_TOGETHER = 256
 """Pieces of work in one group."""
+MOST_STALE = 10
+"""How often a piece of work is done anew because a stream that it had looked at moved on."""
 LOOKS_EVERY_S = 0.2
 """How long it takes at most until what others put into the ledger is in the tables."""
 _FOLDED_AT_ONCE = 5000
@@ -68,19 +70,26 @@ class Fold(Protocol):
 class Writing:
     """What a piece of work writes with. It looks first: nothing may be refused once something was written."""
 
-    __slots__ = ("db", "now", "steps", "then")
+    __slots__ = ("db", "guards", "now", "steps", "then")
 
     def __init__(self, db: sqlite3.Connection, now: Instant) -> None:
         self.db = db
         """To read from; it shows what earlier work of the same group has written."""
         self.now = now
         self.steps: list[Append | Callable[[sqlite3.Connection], object]] = []
+        self.guards: list[Guard] = []
         self.then: list[Callable[[], None]] = []
         """What is done once all is durable."""
 
     def record(self, stream: str, event: Event) -> None:
         """Put an event into the ledger, and fold it into the tables."""
         self.steps.append(Append(stream, event))
+
+    def expect(self, stream: str, version: int) -> None:
+        """Let what is recorded stand only if a stream of somebody else has a version; if it has moved on, the
+        work is done anew.
+        """
+        self.guards.append(Guard(stream, version))
 
     def store(self, write: Callable[[sqlite3.Connection], object]) -> None:
         """Write rows that are in no entry; the work must have been submitted as one that stores."""
@@ -289,7 +298,7 @@ class Recorder:
             log(_LOG, logging.ERROR, "recorder.behind", why=str(error))
             self._roll_back()
 
-    def _run(self, group: list[Job[Any]]) -> None:
+    def _run(self, group: list[Job[Any]], n_stale: int = 0) -> None:
         self._recorded = False
         try:
             if self._behind or any(job.write.fresh for job in group):
@@ -297,8 +306,10 @@ class Recorder:
             self._run_together(group)
         except Exception as error:  # noqa: BLE001
             # A piece of work may raise anything, and must not fail its neighbours. What is in the ledger is
-            # not done a second time, though nobody is told that it was done.
-            final = self._recorded or len(group) == 1
+            # not done a second time, though nobody is told that it was done. What a guard refused is done
+            # anew: it looks again, and decides by what is the case now.
+            is_stale = isinstance(error, Conflict) and error.kind == "stream" and n_stale < MOST_STALE
+            final = self._recorded or (len(group) == 1 and not is_stale)
             self._roll_back()
             if final or (isinstance(error, sqlite3.Error) and refused_write(error)):
                 for job in group:
@@ -306,18 +317,23 @@ class Recorder:
                 return
             for job in group:
                 job.error = None
-                self._run([job])
+                self._run([job], n_stale + is_stale)
 
     def _run_together(self, group: list[Job[Any]]) -> None:
         self._sync(durable=self._durable and any(job.write.stores for job in group))
         self._db.execute("BEGIN IMMEDIATE")
         now = self._clock.now()
         facts: list[Append] = []
+        guards: list[Guard] = []
         then: list[Callable[[], None]] = []
         for job in group:
-            self._work(job, now, facts, then)
+            writing = Writing(self._db, now)
+            if self._looked(job, writing):
+                self._stage(writing, facts)
+                guards += writing.guards
+                then += writing.then
         if facts:
-            self._commit_facts(facts, now)
+            self._commit_facts(facts, guards, now)
         self._faults.reach("recorder.before_commit")
         self._db.execute("COMMIT")
         self._faults.reach("recorder.after_commit")
@@ -330,26 +346,28 @@ class Recorder:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._syncs = durable
 
-    def _work(self, job: Job[Any], now: Instant, facts: list[Append], then: list[Callable[[], None]]) -> None:
-        writing = Writing(self._db, now)
+    def _looked(self, job: Job[Any], writing: Writing) -> bool:
+        """Let a piece of work look, and say what it writes; return whether it was not refused."""
         try:
             job.result = job.write.work(writing)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and refused_write(error):
                 raise
-            job.error = error  # nothing is written yet: it stages what it writes
-            return
+            job.error = error  # nothing is written yet
+            return False
+        return True
+
+    def _stage(self, writing: Writing, facts: list[Append]) -> None:
         for step in writing.steps:
             if isinstance(step, Append):
                 facts.append(step)
                 for fold in self._by_event[step.event.event_name]:
-                    fold.apply(self._db, step.stream, step.event, now)
+                    fold.apply(self._db, step.stream, step.event, writing.now)
             else:
                 step(self._db)
-        then += writing.then
 
-    def _commit_facts(self, facts: list[Append], now: Instant) -> None:
-        entries = self._ledger.commit(Change(at=now, facts=tuple(facts)))
+    def _commit_facts(self, facts: list[Append], guards: list[Guard], now: Instant) -> None:
+        entries = self._ledger.commit(Change(at=now, guards=tuple(guards), facts=tuple(facts)))
         self._recorded = True
         self._faults.reach("recorder.between")
         first = entries[0].seq

@@ -16,6 +16,7 @@ import msgspec
 from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Event, event
 from varv.kernel.errors import VarvError
+from varv.kernel.ledger import Guard
 
 S = TypeVar("S", bound=msgspec.Struct)
 C = TypeVar("C", bound="type[Command]")
@@ -116,6 +117,8 @@ class Reply(msgspec.Struct, frozen=True):
 
     facts: tuple[Fact, ...] = ()
     messages: tuple[Message, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    """What it was found by; where that has changed since, the command runs again."""
     failed: VarvError | None = None
     """Why the command failed, where a handler has facts to leave all the same; it is not tried again."""
 

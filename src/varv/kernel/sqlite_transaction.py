@@ -55,6 +55,8 @@ class Transaction:
 
     def write(self, change: Change, bodies: list[Body], tip: Head) -> tuple[list[Entry], Head]:
         """Write one change after `tip`; return its entries and the tip after them."""
+        for guard in change.guards:
+            self._require_version(guard.stream, guard.version)
         entries: list[Entry] = []
         for append, (data, decided) in zip(change.facts, bodies, strict=True):
             cause = change.cause if append.by is None else entries[append.by].seq
@@ -99,16 +101,21 @@ class Transaction:
         self._forget_versions()
 
     def _next_version(self, append: Append) -> int:
-        version = self._versions.get(append.stream)
-        if version is None:
-            version = stream_head(self._db, append.stream).version
-        if append.expected is not None and append.expected != version:
-            hint = "read the head again and retry"
-            raise Conflict("stream", append.stream, expected=append.expected, found=version, hint=hint)
+        version = self._require_version(append.stream, append.expected)
         if len(self._versions) >= _MOST_VERSIONS:
             self._forget_versions()
         self._versions[append.stream] = version + 1
         return version + 1
+
+    def _require_version(self, stream: str, expected: int | None) -> int:
+        """Return the version of a stream, which must be the expected one if there is one."""
+        version = self._versions.get(stream)
+        if version is None:
+            version = stream_head(self._db, stream).version
+        if expected is not None and expected != version:
+            hint = "read the head again and retry"
+            raise Conflict("stream", stream, expected=expected, found=version, hint=hint)
+        return version
 
     def _forget_versions(self) -> None:
         self._versions.clear()

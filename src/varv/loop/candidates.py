@@ -1,15 +1,14 @@
 """Candidates: from what is known at a cut-off to a registered version.
 
-Rows are those logged when the requests were made, so a feature in training is the very number that was
-served; outcomes are as known at the cut-off, and only of requests that are mature by then, since outcomes
-that come early are not a fair draw. The last stretches are held out in time order, each scored by a fit on
+The last stretches of the rows (`loop.candidate_rows`) are held out in time order, each scored by a fit on
 what came before it: these fits are what the gates judge (`training.gates`). Then, unless declared otherwise,
-the same function is fitted on all rows, and that refit is the version that meets traffic.
+the same function is fitted on all rows, and that refit is the version that meets traffic. The steps of it all
+are in `loop.training_graph`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -17,33 +16,26 @@ import numpy as np
 import polars as pl
 
 from varv.data import Dataset, Datasets
-from varv.data.identity import keys_of
 from varv.kernel.blobs import Blobs
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, digest_of
-from varv.kernel.errors import FailedPrecondition
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.labels.counting import Counted
-from varv.loop.fits import (
-    Held,
-    Recipe,
-    Rows,
-    ancestry,
-    fit_steps,
-    judged_span,
-    new_rows_only,
-    refit_step,
-    served_span,
-    work_of,
-)
+from varv.loop.candidate_rows import candidate_rows, judgeable, with_column
+from varv.loop.fits import Recipe, Rows, fit_steps, judged_span, refit_step, served_span, work_of
 from varv.loop.model import Offer, TrainCandidate
-from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
-from varv.loop.row_weights import ARMS, effective_n, is_by_chance, n_worth, with_counts
-from varv.monitoring import MonitorPlan
-from varv.monitoring.reference import Reference, reference
-from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
+from varv.loop.row_weights import effective_n
+from varv.loop.training_graph import (
+    JudgedStretches,
+    Validation,
+    package_scores,
+    rows_identity,
+    shared_inputs,
+    training_graph,
+)
+from varv.pipelines import Graph, PipelineResult, StepCache, code_closure, run_graph
 from varv.registry import (
     DatasetUse,
     Judged,
@@ -54,30 +46,12 @@ from varv.registry import (
     open_package,
 )
 from varv.registry.signature import Rows as ModelRows
-from varv.serving.scores import GROUP, Scores, lists_of, score_columns, score_series, scores_in
-from varv.tasks import Task, TaskSpec
+from varv.serving.scores import Scores, lists_of
 from varv.training import Fitter
 from varv.training.gates import Judgement, Served
 
-LEAST_HELD_OUT = 50
-"""Fewer held-out rows judge nothing."""
 TrainedOn = Callable[[str, int, Iterator[pl.DataFrame]], None]
 """Is given a model, a version, and the features and outcomes that it was fitted on, frame by frame."""
-
-
-class Validation(msgspec.Struct, frozen=True):
-    """What a fit shows on held-out rows."""
-
-    n: int
-    metrics: dict[str, float | None]
-    """The default loss and every metric of the task; None where the rows do not determine one."""
-
-
-class JudgedStretches(msgspec.Struct, frozen=True):
-    """What the fits show on their held-out stretches: on each, the last one first, and on all together."""
-
-    each: tuple[Validation, ...]
-    together: Validation
 
 
 class Scorer(NamedTuple):
@@ -137,38 +111,14 @@ class Candidates:
     def rows(
         self, parts: LoopParts, command: TrainCandidate, champion: VersionRegistered | None = None
     ) -> Rows:
-        """Return the rows whose outcomes are mature at the command's cut-off, what is held out of them, and
-        what the fits go on from.
+        """Return the rows of a training, as `candidate_rows`.
 
         Raises
         ------
         FailedPrecondition
             If there are too few of them.
         """
-        plan, cutoff = parts.loop, command.cutoff
-        rows = self._gathered(parts, command)
-        if command.offer is not None:
-            return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
-        names = plan.features.names
-        if command.planted is not None:
-            column = command.planted.column
-            rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
-        weights = plan.train.weights_column
-        if weights is not None and weights not in rows.columns:
-            rows = self._with_column(plan.outcome.requests, rows, weights, cutoff)
-        # A planted column is none of the champion's, and a plant none of its successors.
-        past = None if command.planted is not None else ancestry(plan.train, champion, names)
-        found = Rows(rows, names, (), past, has_outcome=plan.outcome.task.has_outcome)
-        end = found.end
-        candidates = [_held(end, plan, cutoff, number) for number in range(plan.train.origins)]
-        if past is not None and plan.train.strategy is not None:
-            candidates, past = new_rows_only(candidates, past)
-        found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
-        allowed = [held for held in candidates if not _too_few(found, held, plan)]
-        if candidates[0] not in allowed or n_worth(found, plan.train) < plan.train.min_rows:
-            raise _too_few_to_train(found, candidates[0], plan)
-        found = msgspec.structs.replace(found, held=tuple(allowed))
-        return found if plan.train.search is None else _with_inner(found, plan)
+        return candidate_rows(self._datasets, self._counted, parts, command, champion)
 
     def train(
         self,
@@ -201,7 +151,7 @@ class Candidates:
         for dataset, used in zip(parts.loop.datasets, datasets, strict=True):
             self._before_use(dataset, Version(used.version))
         recipe = self._recipe(parts.loop, command, cancelled)
-        graph = _graph(recipe, rows, _known(command, rows, datasets), command.offer)
+        graph = training_graph(recipe, rows, rows_identity(command, rows, datasets), command.offer)
         results = run_graph(graph, self._cache)
         made = _registered(command, recipe, rows, datasets, results)
         if command.offer is not None:
@@ -223,8 +173,8 @@ class Candidates:
         """
         plan, rows = parts.loop, self.rows(parts, command)
         recipe = self._recipe(plan, command)
-        known = _known(command, rows, self._datasets_used(plan))
-        both = _both(recipe, rows, known)
+        known = rows_identity(command, rows, self._datasets_used(plan))
+        both = shared_inputs(recipe, rows, known)
         steps = fit_steps(rows, plan.train, both, command.seed)
         if plan.train.refit:
             steps.append(refit_step(rows, plan.train, both, command.seed))
@@ -265,16 +215,6 @@ class Candidates:
             timer=self._timer,
         )
 
-    def _gathered(self, parts: LoopParts, command: TrainCandidate) -> pl.DataFrame:
-        """Return the rows that a training may read, with what weighs them by probabilities, if declared."""
-        train, cutoff = parts.loop.train, command.cutoff
-        # A key of every row is as large as five features, and only needed to look further columns up.
-        keyed = train.weights_column is not None or command.planted is not None
-        if not is_by_chance(train):
-            return training_rows(parts, cutoff, keyed=keyed)
-        rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS)
-        return with_counts(rows, self._counted(parts.loop.model, cutoff))
-
     def _recipe(self, plan: LoopPlan, command: TrainCandidate, cancelled: Cancelled | None = None) -> Recipe:
         return Recipe(
             plan=plan,
@@ -292,10 +232,10 @@ class Candidates:
     ) -> _Stretch:
         """Return one held-out stretch, as the fit before it and the champion score it."""
         plan = parts.loop
-        rows = _judgeable(parts, fit.since, fit.until, made.cutoff)
+        rows = judgeable(parts, fit.since, fit.until, made.cutoff)
         own = rows
         for column in sorted(set(made.signature) - {*plan.features.names, *rows.columns}):
-            own = self._with_column(plan.outcome.requests, own, column, made.cutoff)
+            own = with_column(self._datasets, plan.outcome.requests, own, column, made.cutoff)
         ours = self.scores(fit.package, own)
         return _Stretch(own, ours, ours if champion is None else self.scores(champion.package, rows))
 
@@ -311,18 +251,6 @@ class Candidates:
             self._runtimes, opened, rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in gone)
         )
 
-    def _with_column(
-        self, requests: Dataset, rows: pl.DataFrame, column: str, cutoff: Instant
-    ) -> pl.DataFrame:
-        """Return `rows` with a column of the requests as the history holds it, even if its values came to be
-        known after the request; as they are, if there is no such column.
-        """
-        known = self._datasets.read(requests, known_at=cutoff)
-        if column not in known.columns:
-            return rows
-        values = known.select(keys_of(requests.key, known), pl.col(column).cast(pl.Float32))
-        return rows.join(values, on="key", how="left", maintain_order="left")
-
     def _datasets_used(self, plan: LoopPlan) -> tuple[DatasetUse, ...]:
         held = self._datasets
         return tuple(DatasetUse(one.name, held.version(one), held.digest(one)) for one in plan.datasets)
@@ -334,74 +262,6 @@ class _Stretch(NamedTuple):
     frame: pl.DataFrame
     candidate: Scores
     champion: Scores
-
-
-def training_rows(
-    parts: LoopParts, cutoff: Instant, *, keyed: bool = False, more: Sequence[str] = ()
-) -> pl.DataFrame:
-    """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then, null where they never came, with their ``key`` if asked for, and `more` columns. Earlier origins
-    read as far back from their own end as the last one does.
-    """
-    train = parts.loop.train
-    reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
-    since = Instant(0 if train.window is None else cutoff - reach)
-    until = Instant(cutoff - parts.loop.outcome.mature)
-    return _matured(parts, since, until, cutoff, keyed=keyed, more=more)
-
-
-def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
-    """Return the rows that have an outcome, and all of them where the task has none."""
-    rows = _matured(parts, since, until, known_by, keyed=True)
-    return rows.drop_nulls("outcome") if parts.loop.outcome.task.has_outcome else rows
-
-
-def _matured(
-    parts: LoopParts,
-    since: Instant,
-    until: Instant,
-    known_by: Instant,
-    *,
-    keyed: bool,
-    more: Sequence[str] = (),
-) -> pl.DataFrame:
-    plan = parts.loop
-    # What was answered is of no use here, and takes as much room as the features.
-    lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *more, *plan.features.names)
-    return parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
-
-
-def _held(end: Instant, plan: LoopPlan, cutoff: Instant, number: int) -> Held:
-    """Return the stretch that is `number` before the last, which ends with the rows."""
-    train = plan.train
-    back = number * train.validate
-    fit_from = 0 if train.window is None else cutoff - train.window - back
-    until = end - back
-    return Held(Instant(fit_from), Instant(until - train.validate), Instant(until))
-
-
-def _too_few(rows: Rows, held: Held, plan: LoopPlan) -> bool:
-    n_fit, n_held_out = rows.counts(held)
-    return n_fit < plan.train.min_rows or n_held_out < LEAST_HELD_OUT
-
-
-def _too_few_to_train(rows: Rows, held: Held, plan: LoopPlan) -> FailedPrecondition:
-    n_fit, n_held_out = rows.counts(held)
-    hint = "wait for more outcomes, or lower min_rows or validate"
-    problem = "has too few rows to train on"
-    return FailedPrecondition("model", plan.model, problem, n_fit=n_fit, n_held_out=n_held_out, hint=hint)
-
-
-def _with_inner(rows: Rows, plan: LoopPlan) -> Rows:
-    """Return the rows with a stretch to search on, before all that judges; where there are too few rows for
-    it, fewer stretches judge.
-    """
-    inner = [Held(held.fit_from, Instant(held.since - plan.train.validate), held.since) for held in rows.held]
-    for n_held in range(len(inner), 0, -1):
-        if not _too_few(rows, inner[n_held - 1], plan):
-            return msgspec.structs.replace(rows, held=rows.held[:n_held], inner=inner[n_held - 1])
-    raise _too_few_to_train(rows, inner[0], plan)
 
 
 def _registered(
@@ -483,95 +343,3 @@ def _judged(rows: Rows, results: PipelineResult) -> tuple[Judged, ...]:
             )
         )
     return tuple(found)
-
-
-def _known(command: TrainCandidate, rows: Rows, datasets: tuple[DatasetUse, ...]) -> Digest:
-    """Return what identifies the rows of a training."""
-    return digest_of([datasets, command.cutoff, rows.names, rows.held, rows.n])
-
-
-def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
-    """Return the inputs that every fit needs: the rows, and what all fits of the training share."""
-    plan = recipe.plan
-    declared = [
-        list(rows.names),
-        list(plan.features.names),
-        plan.train.params,
-        plan.outcome.column,
-        recipe.version,
-        recipe.seed,
-        *([repr(plan.train.weights)] if is_by_chance(plan.train) else []),
-        *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
-        # What every training once was is left out: homes hold results by keys without it.
-        *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
-        *(["continues"] if plan.train.continues else []),
-        *([["no outcome", plan.outcome.no_outcome]] if plan.outcome.no_outcome is not None else []),
-    ]
-    return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
-
-
-def _graph(recipe: Recipe, rows: Rows, known: Digest, offer: Offer | None) -> Graph:
-    """Return one step for each fit, so that a training that was cut short fits nothing twice."""
-    plan, seed = recipe.plan, recipe.seed
-    both = _both(recipe, rows, known)
-    refit = plan.train.refit and offer is None
-    steps = fit_steps(rows, plan.train, both, seed) if offer is None else [take_in_step(rows, offer, both)]
-    fits = {f"fit_{number}": f"fit-{number}" for number in range(1, len(rows.held) + 1)}
-    rest = {**both, **fits}
-    steps.append(PipelineStep(name="validate", run=_validate, produces=JudgedStretches, needs=rest))
-    # Models that are fitted alike share their fits; a reference names its model, and knows what that watches.
-    watched = Input(digest_of([plan.model, plan.monitors]), lambda: plan.monitors)
-    needs = {**rest, "watched": watched}
-    steps.append(PipelineStep(name="reference", run=_reference, produces=Reference, needs=needs))
-    if refit:
-        steps.append(refit_step(rows, plan.train, both, seed))
-    return Graph(tuple(steps))
-
-
-def _validate(rows: Rows, recipe: Recipe, **fits: bytes) -> JudgedStretches:
-    scored, task = _scored(rows, recipe, fits), recipe.plan.outcome.task
-    together = _validation(pl.concat(scored), task)
-    return JudgedStretches(tuple(_validation(part, task) for part in scored), together)
-
-
-def _validation(scored: pl.DataFrame, task: Task) -> Validation:
-    outcome, predicted = scored["outcome"].to_numpy(), scores_in(scored, task)
-    return Validation(scored.height, task.validation(outcome, predicted, lists_of(scored, task)))
-
-
-def _scored(rows: Rows, recipe: Recipe, fits: Mapping[str, bytes]) -> list[pl.DataFrame]:
-    """Return the held-out stretches, the last one first, each with the ``score`` of the fit before it."""
-    found: list[pl.DataFrame] = []
-    task = recipe.plan.outcome.task
-    for number, held in enumerate(rows.held, 1):
-        part = rows.between(held.since, held.until)
-        if number not in recipe.scored:
-            package = open_package(fits[f"fit_{number}"])
-            recipe.scored[number] = package_scores(recipe.runtimes, package, part)
-        found.append(part.with_columns(score_series(task, "score", recipe.scored[number])))
-    return found
-
-
-def _reference(rows: Rows, recipe: Recipe, watched: MonitorPlan, **fits: bytes) -> Reference:
-    # Rows that the model was fitted on flatter it: only the held-out ones carry a score.
-    scored = _scored(rows, recipe, fits)[::-1]
-    fitted = rows.between(rows.held[0].fit_from, rows.held[-1].since)
-    plan = recipe.plan
-    task, names = plan.outcome.task, plan.features.names
-    scores = score_columns(task)
-    parts = [fitted.with_columns(pl.lit(None, pl.Float32).alias(name) for name in scores), *scored]
-    lists = () if task.group is None else (GROUP,)
-    frame = pl.concat([part.select("requested_at", *scores, "outcome", *lists, *names) for part in parts])
-    return reference(
-        frame,
-        task=task,
-        model=plan.model,
-        version=Version(recipe.version),
-        features=names,
-        monitors=watched.declared,
-    )
-
-
-def package_scores(runtimes: Runtimes, package: Package, rows: pl.DataFrame) -> Scores:
-    """Return what a package says of `rows`, float32 of shape (n, width)."""
-    return runtimes.load(package, threads=2).predict(package.signature.feed(rows))

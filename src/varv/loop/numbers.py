@@ -44,6 +44,10 @@ class LoopNumbers:
         given = (entry.event for entry in entries)
         return next((event.version for event in given if isinstance(event, NumberGiven)), None)
 
+    def stream(self, model: str) -> str:
+        """Return the stream that a loop of this name begins."""
+        return loop_id(model)
+
     def moves(self, model: str, alias: str) -> bool:
         """Return whether it is the loop that moves this alias."""
         return alias in MOVED and self.has(model)

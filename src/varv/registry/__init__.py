@@ -15,7 +15,7 @@ from varv.registry.ports import LoadedModel, Runtime, Runtimes, Surroundings
 from varv.registry.service import LoopNames, Models, Origin
 from varv.registry.signature import Column, Rows, Signature, n_rows, signature_of
 from varv.registry.tables import RegistryTables
-from varv.registry.views import ModelRecord, RegistryView, VersionRecord
+from varv.registry.views import ModelRecord, RegistryView, VersionRecord, number_after
 
 __all__ = [
     "AliasMoved",
@@ -42,6 +42,7 @@ __all__ = [
     "VersionRegistered",
     "lineage",
     "n_rows",
+    "number_after",
     "open_package",
     "packed",
     "signature_of",

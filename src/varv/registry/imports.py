@@ -106,6 +106,7 @@ class RegistryImports:
                 raise Conflict(
                     "registered model", one.name, problem, source=source, hint="rename one of the two"
                 )
+            writing.expect(self._loops.stream(one.name), 0)
             known = _marks(writing.db, one.name)
             no = model_no(writing.db, one.name)
             if no and OF_MODEL not in known and _is_other(writing.db, one):

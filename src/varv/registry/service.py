@@ -57,6 +57,10 @@ class LoopNames(Protocol):
         """Return a number for a version that the loop will not give itself; None if there is no loop."""
         ...
 
+    def stream(self, model: str) -> str:
+        """Return the stream that a loop of this name begins."""
+        ...
+
     def moves(self, model: str, alias: str) -> bool:
         """Return whether it is the loop that moves this alias."""
         ...
@@ -124,11 +128,12 @@ class Models:
         """Give a registered model another name; versions, tags and aliases go with it."""
 
         def work(writing: Writing) -> None:
-            self._free_of_loops(writing.db, name, "renamed")
+            self._free_of_loops(writing, name, "renamed")
             require_model_name(to)
             _require_free(writing.db, to)
             if self._loops.has(to):
                 raise AlreadyExists("registered model", to[:80], "is the name of a declared model")
+            writing.expect(self._loops.stream(to), 0)
             _record(writing, name, ModelRenamed(model=name, to=to))
 
         return Write(work)
@@ -163,7 +168,7 @@ class Models:
         """
 
         def work(writing: Writing) -> None:
-            self._free_of_loops(writing.db, name, "deleted")
+            self._free_of_loops(writing, name, "deleted")
             _record(writing, name, ModelDeleted(model=name))
 
         return Write(work)
@@ -231,7 +236,11 @@ class Models:
             raise InvalidInput("source", origin.source[:80], "is too long", longest=LONGEST_SOURCE)
         last = writing.db.execute("SELECT last FROM registered WHERE no = ?", (no,)).fetchone()[0]
         # Events of this group's earlier work are folded already, and of others a loop alone gives numbers.
-        number = self._loops.number(name) or last + 1
+        number = self._loops.number(name)
+        if number is None:
+            # A loop that begins at this moment counts on from here, and would give the same number.
+            writing.expect(self._loops.stream(name), 0)
+            number = last + 1
         event = VersionLogged(
             model=name,
             version=number,
@@ -349,12 +358,13 @@ class Models:
         row = db.execute("SELECT version FROM alias WHERE model = ? AND name = ?", (no, alias)).fetchone()
         return None if row is None else row[0]
 
-    def _free_of_loops(self, db: sqlite3.Connection, name: str, act: str) -> None:
-        no = require_registered(db, name)
+    def _free_of_loops(self, writing: Writing, name: str, act: str) -> None:
+        no = require_registered(writing.db, name)
         query = "SELECT 1 FROM version WHERE model = ? AND trained LIMIT 1"
-        if self._loops.has(name) or db.execute(query, (no,)).fetchone():
+        if self._loops.has(name) or writing.db.execute(query, (no,)).fetchone():
             problem = f"has versions of a loop, and cannot be {act}"
             raise FailedPrecondition("registered model", name, problem, hint="leave it, or retire the model")
+        writing.expect(self._loops.stream(name), 0)
 
 
 def _record(writing: Writing, name: str, event: Event) -> None:

@@ -10,8 +10,16 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.errors import NotFound
 from varv.kernel.ids import Version
-from varv.kernel.ledger import Entry
-from varv.registry.model import AliasMoved, ModelDeleted, ModelRenamed, VersionLogged, VersionRegistered
+from varv.kernel.ledger import Entry, Guard, Ledger
+from varv.kernel.views import Views
+from varv.registry.model import (
+    AliasMoved,
+    ModelDeleted,
+    ModelRenamed,
+    VersionLogged,
+    VersionRegistered,
+    model_stream,
+)
 
 
 @dataclass
@@ -100,3 +108,14 @@ class RegistryView(msgspec.Struct):
                 "version", f"{model} v{version}", "is not registered", registered=sorted(found.versions)
             )
         return found.versions[version]
+
+
+def number_after(views: Views, ledger: Ledger, model: str) -> tuple[Version, Guard]:
+    """Return the number after all that a model has had, for a loop that begins under its name, and what that
+    was found by: a client may log a version of this number meanwhile.
+    """
+    stream = model_stream(model)
+    # The head comes first: a view that is ahead of it is told by a guard that is refused.
+    seen = Guard(stream, ledger.head(stream).version)
+    with views.reading(RegistryView) as registry:
+        return registry.next_version(model), seen

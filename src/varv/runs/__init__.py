@@ -8,9 +8,10 @@ tracking client are the same noun.
 
 from varv.runs.artifacts import ArtifactIndex
 from varv.runs.book import HomeBook, RunBook
+from varv.runs.experiments import ensure_default
 from varv.runs.search import RunSearch
 from varv.runs.series import Series
-from varv.runs.service import Point, Tracking, ensure_default
+from varv.runs.service import Point, Tracking
 from varv.runs.tables import RunTables
 
 __all__ = [

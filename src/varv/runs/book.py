@@ -95,7 +95,7 @@ class HomeBook:
             with self._tracking.recorder.reading() as db:
                 return ExperimentId(reading.experiment(db, name=name).id)
         except NotFound:
-            return self._do(self._tracking.create_experiment(name))
+            return self._do(self._tracking.experiments.create(name))
 
     def begin(self, experiment: ExperimentId, name: str, tags: Mapping[str, str]) -> RunId:
         """Begin a run."""

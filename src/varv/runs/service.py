@@ -1,5 +1,6 @@
-"""What can be done to experiments and runs. Each function returns a piece of work for the recorder's thread,
-which looks at the tables, refuses or decides, and states what it has decided as events.
+"""What can be done to runs. Each function returns a piece of work for the recorder's thread, which looks at
+the tables, refuses or decides, and states what it has decided as events; `runs.experiments` has those of
+experiments.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, 
 from varv.kernel.recorder import Recorder, Write, Writing
 from varv.kernel.texts import Text, all_kept, kept
 from varv.runs import artifacts
+from varv.runs.experiments import Experiments, active_experiment
 from varv.runs.logged.tables import logged_no
 from varv.runs.model import (
     ENDED,
@@ -21,10 +23,7 @@ from varv.runs.model import (
     STATUSES,
     DatasetInput,
     Difference,
-    ExperimentChanged,
-    ExperimentCreated,
     ExperimentId,
-    ExperimentMoved,
     ModelInput,
     ModelOutput,
     RunCreated,
@@ -36,32 +35,23 @@ from varv.runs.model import (
     RunUpdated,
     Status,
     Verdict,
-    experiment_stream,
     run_stream,
 )
 from varv.runs.points import Packed, packed
-from varv.runs.purged import is_purged
 from varv.runs.reading import Run
 from varv.runs.rules import (
-    LONGEST_EXPERIMENT,
-    LONGEST_EXPERIMENT_TAG,
     made_name,
     new_run_id,
     require_batch,
     require_dataset,
-    require_experiment_id,
     require_key,
     require_long,
     require_run_id,
-    require_short,
-    require_text,
     require_unchanged,
     storable,
 )
 from varv.runs.series import Series
-from varv.runs.tables import METRIC, PARAM, TAG, RunRow, RunTables, experiment_no
-
-ARTIFACTS = "mlflow-artifacts:"
+from varv.runs.tables import METRIC, PARAM, TAG, RunRow, RunTables
 
 
 class Point(NamedTuple):
@@ -77,7 +67,7 @@ class Point(NamedTuple):
 
 
 class Tracking:
-    """The experiments and runs of a home, as one writes to them.
+    """The runs of a home, as one writes to them.
 
     Parameters
     ----------
@@ -92,91 +82,7 @@ class Tracking:
         self.series = series
         self._tables = tables
         self.blobs = blobs
-
-    # Experiments
-
-    def create_experiment(
-        self, name: str, *, artifacts: str = "", tags: Mapping[str, str] | None = None
-    ) -> Write[ExperimentId]:
-        """Make an experiment and return its id.
-
-        Raises
-        ------
-        InvalidInput
-            If a name or a tag is not valid.
-        AlreadyExists
-            If the name is taken, by a deleted experiment too.
-        """
-
-        def work(writing: Writing) -> ExperimentId:
-            require_text("experiment", name)
-            require_short("experiment", name, name, LONGEST_EXPERIMENT)
-            _require_experiment_tags(tags or {})
-            _require_free(writing.db, name)
-            made = _free_id(writing.db)
-            event = ExperimentCreated(
-                experiment=made,
-                name=name,
-                artifacts=artifacts or f"{ARTIFACTS}/{made}",
-                tags=self._texts(tags or {}),
-            )
-            writing.record(experiment_stream(made), event)
-            return made
-
-        return Write(work)
-
-    def rename_experiment(self, experiment: str, name: str) -> Write[None]:
-        """Give an experiment another name."""
-
-        def work(writing: Writing) -> None:
-            self._active_experiment(writing.db, experiment)
-            made = ExperimentId(experiment)
-            require_text("experiment", name)
-            require_short("experiment", name, name, LONGEST_EXPERIMENT)
-            _require_free(writing.db, name)
-            writing.record(experiment_stream(made), ExperimentChanged(experiment=made, name=name))
-
-        return Write(work)
-
-    def tag_experiment(self, experiment: str, tags: Mapping[str, str]) -> Write[None]:
-        """Set tags of an experiment."""
-
-        def work(writing: Writing) -> None:
-            self._active_experiment(writing.db, experiment)
-            made = ExperimentId(experiment)
-            _require_experiment_tags(tags)
-            event = ExperimentChanged(experiment=made, tags=self._texts(tags))
-            writing.record(experiment_stream(made), event)
-
-        return Write(work)
-
-    def untag_experiment(self, experiment: str, tag: str) -> Write[None]:
-        """Take a tag from an experiment."""
-
-        def work(writing: Writing) -> None:
-            self._active_experiment(writing.db, experiment)
-            made = ExperimentId(experiment)
-            query = "SELECT 1 FROM experiment_tag WHERE experiment = ? AND name = ?"
-            if not writing.db.execute(query, (experiment_no(writing.db, made), tag)).fetchone():
-                raise NotFound("experiment tag", tag[:80], experiment=made)
-            writing.record(experiment_stream(made), ExperimentChanged(experiment=made, without=tag))
-
-        return Write(work)
-
-    def move_experiment(self, experiment: str, *, deleted: bool) -> Write[None]:
-        """Delete an experiment with its runs, or restore it; its name stays taken meanwhile."""
-
-        def work(writing: Writing) -> None:
-            row = _experiment(writing.db, experiment)
-            if row.deleted == deleted:
-                state = "deleted" if deleted else "active"
-                raise NotFound("experiment", experiment, f"is {state} already")
-            made = ExperimentId(experiment)
-            writing.record(experiment_stream(made), ExperimentMoved(experiment=made, deleted=deleted))
-
-        return Write(work)
-
-    # Runs
+        self.experiments = Experiments(blobs)
 
     def create_run(
         self,
@@ -218,7 +124,7 @@ class Tracking:
         given = dict(tags or {})
 
         def work(writing: Writing) -> Run:
-            place = self._active_experiment(writing.db, experiment).artifacts
+            place = active_experiment(writing.db, experiment).artifacts
             _require_tags(given)
             named = name or given.get(RUN_NAME, "") or made_name()
             if given.get(RUN_NAME, named) != named:
@@ -480,62 +386,6 @@ class Tracking:
             hint = "restore it first"
             raise FailedPrecondition("run", run, "must be in the 'active' state and is deleted", hint=hint)
         return row
-
-    def _active_experiment(self, db: sqlite3.Connection, experiment: str) -> _Experiment:
-        found = _experiment(db, experiment)
-        if found.deleted:
-            hint = "restore it first"
-            problem = "must be in the 'active' state and is deleted"
-            raise FailedPrecondition("experiment", experiment, problem, hint=hint)
-        return found
-
-
-def ensure_default() -> Write[None]:
-    """Make the experiment that is always there, where it is not."""
-
-    def work(writing: Writing) -> None:
-        if not experiment_no(writing.db, "0"):
-            made = ExperimentId("0")
-            event = ExperimentCreated(experiment=made, name="Default", artifacts=f"{ARTIFACTS}/0")
-            writing.record(experiment_stream(made), event)
-
-    return Write(work)
-
-
-class _Experiment(NamedTuple):
-    no: int
-    deleted: bool
-    artifacts: str
-
-
-def _experiment(db: sqlite3.Connection, experiment: str) -> _Experiment:
-    require_experiment_id(experiment)
-    row = db.execute("SELECT no, deleted, artifacts FROM experiment WHERE id = ?", (experiment,)).fetchone()
-    if row is None:
-        raise NotFound("experiment", experiment[:80])
-    return _Experiment(row[0], bool(row[1]), row[2])
-
-
-def _free_id(db: sqlite3.Connection) -> ExperimentId:
-    number = db.execute("SELECT max(no) FROM experiment").fetchone()[0] or 0
-    # Experiments that were brought from elsewhere have kept their ids, and those of purged ones are not used.
-    while experiment_no(db, str(number)) or is_purged(db, experiment_stream(str(number))):
-        number += 1
-    return ExperimentId(str(number))
-
-
-def _require_free(db: sqlite3.Connection, name: str) -> None:
-    row = db.execute("SELECT deleted FROM experiment WHERE name = ?", (name,)).fetchone()
-    if row is not None:
-        state = "deleted" if row[0] else "active"
-        hint = "restore it, or choose another name" if row[0] else "choose another name"
-        raise AlreadyExists("experiment", name[:80], "already exists", state=state, hint=hint)
-
-
-def _require_experiment_tags(tags: Mapping[str, str]) -> None:
-    for name, value in tags.items():
-        require_key("tag", name)
-        require_short("tag", name, value, LONGEST_EXPERIMENT_TAG)
 
 
 def _require_models(db: sqlite3.Connection, points: Sequence[Point]) -> None:

@@ -14,9 +14,10 @@ from varv.serving.dataplane import DataPlane
 from varv.serving.fleet import DataPlanes, LocalFleet
 from varv.serving.past import predicted
 from varv.serving.ports import Fleet
-from varv.serving.predictions import Predictions, Stored
+from varv.serving.predictions import Predictions
 from varv.serving.routing import RoutingShare, RoutingTable, assign, coins
 from varv.serving.schema import RequestSchema
+from varv.serving.stored import Stored
 
 __all__ = [
     "Answering",

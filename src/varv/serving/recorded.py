@@ -20,7 +20,7 @@ from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.user_code import UserCode
 from varv.registry import LoadedModel, Signature
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 
 MOST_SEGMENTS = 64
 MOST_ROWS = 10_000

@@ -105,7 +105,7 @@ def test_what_is_made_afterwards_gets_free_numbers(moved):
     write = create_version(desk.models, desk.logged, "delay", f"models:/{model.model_id}")
     assert desk.recorder.do(write).number == 5
     taken = {one.id for one in moved.experiments().values()}
-    assert desk.recorder.do(desk.runs.create_experiment("new")) not in taken
+    assert desk.recorder.do(desk.runs.experiments.create("new")) not in taken
 
 
 def test_a_second_time_changes_nothing(moved, source):
@@ -170,7 +170,7 @@ def test_another_run_of_the_same_id_stops_it_by_name(tmp_path, home):
 
 def test_another_experiment_of_the_same_name_stops_it(tmp_path, home):
     for name in ("mine", "delays"):
-        home.desk.recorder.do(home.desk.runs.create_experiment(name))
+        home.desk.recorder.do(home.desk.runs.experiments.create(name))
     with pytest.raises((AlreadyExists, Conflict), match="delays"):
         home.take_mlflow(recorded.store(tmp_path))
 

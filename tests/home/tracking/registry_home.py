@@ -93,10 +93,10 @@ class RegistryHome:
 
     # What loops do
 
-    def declare(self, name, first_version=1):
+    def declare(self, name, first_version=1, guards=()):
         engine = open_engine(self.ledger, SystemClock())
         started = LoopStarted(policy=POLICY, declaration="0" * 64, first_version=first_version)
-        engine.tell(Message(loop_id(name), started))
+        engine.tell(Message(loop_id(name), started), guards=guards)
 
     def retrain(self, name):
         """Have the loop begin a candidate, and return its number."""

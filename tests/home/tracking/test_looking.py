@@ -20,7 +20,7 @@ from varv.runs.artifacts import keep
 def sweep(home):
     """Three runs of an experiment and one of another; ids by name."""
     runs = home.desk.runs
-    experiment = home.do(runs.create_experiment("sweep"))
+    experiment = home.do(runs.experiments.create("sweep"))
     ids = {}
     for number, (name, auc) in enumerate((("a", (0.7, 0.9, 0.8)), ("b", (0.6, 0.7)), ("c", (0.85,)))):
         ids[name] = home.do(runs.create_run(experiment, name=name, started_ms=number))

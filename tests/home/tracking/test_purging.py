@@ -138,16 +138,16 @@ def test_what_a_version_was_made_by_is_not_purged(home, purged):
 
 def test_a_purged_experiment_takes_runs_and_logged_models_along(home, purged):
     runs = home.desk.runs
-    experiment = home.do(runs.create_experiment("sweep", tags={"note": LONG}))
+    experiment = home.do(runs.experiments.create("sweep", tags={"note": LONG}))
     for _ in range(3):
         begun(home, experiment)
     home.do(home.desk.logged.create(experiment, name="m", tags={"text": LONG + "m"}))
     with pytest.raises(FailedPrecondition, match="is not deleted"):
         purged(experiments=[experiment])
-    home.do(runs.move_experiment(experiment, deleted=True))
+    home.do(runs.experiments.move(experiment, deleted=True))
     told = purged(experiments=[experiment])
     assert (told.n_runs, told.n_logged_models, told.n_experiments, told.n_blobs) == (3, 1, 1, 2)
-    again = home.do(runs.create_experiment("sweep"))
+    again = home.do(runs.experiments.create("sweep"))
     assert again != experiment
     with pytest.raises(FailedPrecondition, match="always there"):
         purged(experiments=["0"])

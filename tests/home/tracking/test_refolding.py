@@ -30,8 +30,8 @@ def purge_one(home):
 def lived(home):
     """Have something happen to all that is folded."""
     runs, models, logged = home.desk.runs, home.desk.models, home.desk.logged
-    experiment = home.do(runs.create_experiment("e", tags={"note": "long " * 200}))
-    home.do(runs.rename_experiment(experiment, "f"))
+    experiment = home.do(runs.experiments.create("e", tags={"note": "long " * 200}))
+    home.do(runs.experiments.rename(experiment, "f"))
     run = home.do(runs.create_run(experiment, tags={"k": "v" * 1000}))
     home.do(runs.log(run, params={"p": "1"}, tags={"t": "2"}))
     home.do(runs.untag_run(run, "t"))

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from tests.home.tracking.registry_home import RegistryHome
 
-from varv.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
-from varv.registry import RegistryView
+from varv.app.compose import open_engine, open_views
+from varv.kernel.clock import SystemClock
+from varv.kernel.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.recorder import Write
+from varv.loop.numbers import LoopNumbers
+from varv.registry import Models, Origin, RegistryView, number_after
 from varv.registry.model import STAGES
 
 LONG = "läuft " * 100
@@ -46,6 +50,40 @@ def test_a_loop_gives_the_numbers_under_its_name(home):
     assert home.version("late") == 2
     assert home.retrain("late") == 3
     assert home.version("late") == 4
+
+
+@pytest.mark.parametrize("first_version", [1, 3])
+def test_a_loop_that_begins_while_a_version_is_logged_gives_its_number(home, first_version):
+    class Late(LoopNumbers):
+        """Loops of which one begins right after the registry found none."""
+
+        def number(self, model):
+            found = super().number(model)
+            if found is None:
+                home.declare(model, first_version)
+            return found
+
+    home.register("late")
+    desk = home.desk
+    models = Models(
+        desk.recorder, desk.runs.blobs, Late(home.ledger, open_engine(home.ledger, SystemClock()))
+    )
+    origin = Origin(source="a", storage="")
+    made = home.do(Write(lambda writing: models.log_version(writing, "late", origin)))
+    assert made.number == first_version
+    assert home.retrain("late") == first_version + 1
+
+
+def test_a_loop_begins_by_no_number_that_was_given_meanwhile(home):
+    home.register("late")
+    views = open_views(home.ledger, home.folder)
+    number, seen = number_after(views, home.ledger, "late")
+    home.version("late")
+    with pytest.raises(Conflict, match="model/late"):
+        home.declare("late", number, guards=[seen])
+    number, seen = number_after(views, home.ledger, "late")
+    home.declare("late", number, guards=[seen])
+    assert home.retrain("late") == 2
 
 
 def test_a_loop_that_begins_goes_on_after_logged_numbers(home):

@@ -59,8 +59,8 @@ def test_a_name_that_could_be_a_path_is_refused(home, name):
 
 
 def test_a_model_needs_an_experiment_that_is_not_deleted(home):
-    experiment = home.do(home.desk.runs.create_experiment("e"))
-    home.do(home.desk.runs.move_experiment(experiment, deleted=True))
+    experiment = home.do(home.desk.runs.experiments.create("e"))
+    home.do(home.desk.runs.experiments.move(experiment, deleted=True))
     with pytest.raises(FailedPrecondition):
         home.do(home.desk.logged.create(experiment, name="m"))
     with pytest.raises(NotFound):

@@ -126,7 +126,7 @@ def test_a_token_that_was_made_up_is_a_place_like_any(several):
 
 
 def test_several_experiments_are_searched_as_one(several):
-    other = several.do(several.home.tracking.create_experiment("other"))
+    other = several.do(several.home.tracking.experiments.create("other"))
     several.begin("tr-o", 2500, experiment=other)
     both = ("0", other, "77")
     assert several.found(experiments=both) == [id_of(), "tr-o", "tr-b", "tr-c", "tr-a"]

@@ -57,13 +57,13 @@ def test_where_spans_are_from_becomes_tags(traced):
 
 
 def test_a_trace_stays_in_its_experiment(traced):
-    other = traced.do(traced.home.tracking.create_experiment("other"))
+    other = traced.do(traced.home.tracking.experiments.create("other"))
     traced.take(span())
     with pytest.raises(InvalidInput, match="another experiment"):
         traced.take(span(2), experiment=other)
     with pytest.raises(InvalidInput, match="another experiment"):
         traced.begin(id_of(), experiment=other)
-    traced.do(traced.home.tracking.move_experiment(other, deleted=True))
+    traced.do(traced.home.tracking.experiments.move(other, deleted=True))
     with pytest.raises(FailedPrecondition):
         traced.take(span(trace=2), experiment=other)
 

@@ -223,7 +223,7 @@ class Publications:
             live = set(view.history(dataset.name).live.get(part, ()))
         for one in extents:
             place = folder / f"{one.name}{SUFFIX}"
-            if place.name in live and one.digest:
+            if place.name in live and one.digest and not one.cold:
                 columns = tuple(pl.read_parquet_schema(place).items())
                 yield Mergeable(one, place.stat().st_size, columns)
 

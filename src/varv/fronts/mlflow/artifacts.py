@@ -27,7 +27,7 @@ from varv.kernel.errors import InvalidInput, NotFound, Unavailable
 from varv.kernel.recorder import Recorder, Write
 from varv.runs import artifacts, reading
 from varv.runs.artifacts import Artifact
-from varv.runs.service import ARTIFACTS
+from varv.runs.experiments import ARTIFACTS
 
 PREFIX = "/api/2.0/mlflow-artifacts/artifacts"
 WRITTEN_AT_ONCE = 1 << 20

@@ -10,7 +10,8 @@ from varv.fronts.mlflow.routes import Route, Written, pairs
 from varv.kernel.errors import InvalidInput
 from varv.runs import reading
 from varv.runs.artifacts import require_path
-from varv.runs.service import ARTIFACTS, Tracking
+from varv.runs.experiments import ARTIFACTS
+from varv.runs.service import Tracking
 
 
 class Tag(msgspec.Struct):
@@ -93,7 +94,7 @@ def _create(tracking: Tracking, asked: Create) -> Written:
     given(asked, "name")
     _require_here(asked.artifact_location)
     tags = {tag.key: tag.text for tag in asked.tags}
-    write = tracking.create_experiment(asked.name, artifacts=asked.artifact_location, tags=tags)
+    write = tracking.experiments.create(asked.name, artifacts=asked.artifact_location, tags=tags)
     return Written(write, lambda db, made: {"experiment_id": made})
 
 
@@ -123,27 +124,27 @@ def _get_by_name(tracking: Tracking, asked: ByName) -> dict[str, Any]:
 
 def _update(tracking: Tracking, asked: Update) -> Written:
     given(asked, "experiment_id", "new_name")
-    return Written(tracking.rename_experiment(asked.experiment_id, asked.new_name))
+    return Written(tracking.experiments.rename(asked.experiment_id, asked.new_name))
 
 
 def _delete(tracking: Tracking, asked: ById) -> Written:
     given(asked, "experiment_id")
-    return Written(tracking.move_experiment(asked.experiment_id, deleted=True))
+    return Written(tracking.experiments.move(asked.experiment_id, deleted=True))
 
 
 def _restore(tracking: Tracking, asked: ById) -> Written:
     given(asked, "experiment_id")
-    return Written(tracking.move_experiment(asked.experiment_id, deleted=False))
+    return Written(tracking.experiments.move(asked.experiment_id, deleted=False))
 
 
 def _set_tag(tracking: Tracking, asked: SetTag) -> Written:
     given(asked, "experiment_id", "key")
-    return Written(tracking.tag_experiment(asked.experiment_id, {asked.key: asked.value}))
+    return Written(tracking.experiments.tag(asked.experiment_id, {asked.key: asked.value}))
 
 
 def _delete_tag(tracking: Tracking, asked: DeleteTag) -> Written:
     given(asked, "experiment_id", "key")
-    return Written(tracking.untag_experiment(asked.experiment_id, asked.key))
+    return Written(tracking.experiments.untag(asked.experiment_id, asked.key))
 
 
 routes = (

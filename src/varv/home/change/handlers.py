@@ -27,17 +27,18 @@ from varv.kernel.codec import Event
 from varv.kernel.columns import Columns
 from varv.kernel.errors import NotFound, VarvError
 from varv.kernel.ids import ModelName
+from varv.kernel.ledger import Guard, Ledger
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
 from varv.loop.model import DefinitionChanged, LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
 from varv.project import ModelPlan
-from varv.registry import RegistryView, Runtimes
+from varv.registry import Runtimes, number_after
 from varv.serving import DataPlane, predicted
 from varv.serving.backfill import Backfill, in_files, table_of
 from varv.serving.model import RequestsBackfilled, RequestsServed
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 
 
@@ -57,7 +58,7 @@ class ChangeHandlers:
     ----------
     models
         By name; looked up by each command.
-    datasets, columns, views
+    datasets, columns, views, ledger
         Of the home.
     read_again
         Brings what is held of a model to what is stored.
@@ -69,6 +70,7 @@ class ChangeHandlers:
         datasets: Datasets,
         columns: Columns,
         views: Views,
+        ledger: Ledger,
         runtimes: Runtimes,
         read_again: Callable[[ModelName], None],
     ) -> None:
@@ -76,6 +78,7 @@ class ChangeHandlers:
         self._datasets = datasets
         self._columns = columns
         self._views = views
+        self._ledger = ledger
         self._runtimes = runtimes
         self._read_again = read_again
 
@@ -103,30 +106,32 @@ class ChangeHandlers:
         plan = self._plan(command.model)
         self._read_again(command.model)
         ready = ModelReady(number=command.number, model=command.model)
-        told = Message(loop_id(command.model), self._beginning(plan, command.number, now))
-        return Reply(messages=(told, Message(change_id(command.number), ready)))
+        event, guards = self._beginning(plan, command.number, now)
+        told = Message(loop_id(command.model), event)
+        return Reply(messages=(told, Message(change_id(command.number), ready)), guards=guards)
 
-    def _beginning(self, plan: ModelPlan, number: int, now: Instant) -> Event:
-        """Return what a loop is told: that it begins, or that its features are others."""
+    def _beginning(self, plan: ModelPlan, number: int, now: Instant) -> tuple[Event, tuple[Guard, ...]]:
+        """Return what a loop is told, that it begins or that its features are others, and what that was found
+        by.
+        """
         with self._views.reading(LoopView) as view:
             record, declared = view.loops.get(plan.name), view.declared[plan.name]
         with self._views.reading(ChangesView) as changes:
             change = changes.changes[number].of_model(plan.name)
         if record is None:
-            with self._views.reading(RegistryView) as registry:
-                first_version = registry.next_version(plan.name)
-            return LoopStarted(
+            first_version, seen = number_after(self._views, self._ledger, plan.name)
+            started = LoopStarted(
                 policy=plan.loop.policy(now, 0),
                 declaration=declared.declaration,
                 definition=plan.loop.definition(),
                 task=plan.outcome.task.spec,
                 first_version=first_version,
             )
+            return started, (seen,)
         removed = () if change is None else tuple(one.feature for one in change.removed)
         added = () if change is None else change.added
-        return DefinitionChanged(
-            model=plan.name, added=tuple(dict.fromkeys((*added, *record.awaited))), removed=removed
-        )
+        added = tuple(dict.fromkeys((*added, *record.awaited)))
+        return DefinitionChanged(model=plan.name, added=added, removed=removed), ()
 
     def _prepared(self, command: PrepareRequests) -> list[RequestsBackfilled] | list[RequestsServed]:
         plan = self._plan(command.model)

@@ -20,7 +20,7 @@ from varv.kernel.sagas import Fact
 from varv.loop.views import LoopView
 from varv.serving.backfill import Backfilled
 from varv.serving.model import Remains, RequestsErased
-from varv.serving.predictions import predictions_of
+from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView, stream_of
 
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from varv.registry.imports import SourceRegistered, SourceVersion
+from varv.runs.experiments import ARTIFACTS
 from varv.runs.imports import SourceExperiment
 from varv.runs.model import DEFAULT
-from varv.runs.service import ARTIFACTS
 
 LINKED = frozenset(
     {"s3", "gs", "wasbs", "wasb", "abfs", "abfss", "hdfs", "viewfs", "oss", "r2", "b2", "sftp"}

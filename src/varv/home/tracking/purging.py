@@ -20,6 +20,7 @@ from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
 from varv.kernel.ledger import Ledger
 from varv.kernel.recorder import Write, Writing
 from varv.kernel.verbs import OPERATE, verb
+from varv.runs.experiments import ARTIFACTS
 from varv.runs.logged.model import LoggedModelId, ModelPurged, logged_stream
 from varv.runs.logged.tables import root_of
 from varv.runs.model import (
@@ -31,7 +32,6 @@ from varv.runs.model import (
     experiment_stream,
     run_stream,
 )
-from varv.runs.service import ARTIFACTS
 
 AT_ONCE = 200
 """Runs that are purged in one piece of work, so that whoever logs meanwhile does not wait for all of them."""

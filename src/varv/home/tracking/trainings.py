@@ -21,6 +21,7 @@ from varv.kernel.wording import flat
 from varv.loop.model import CandidateRejected, GatesJudged, RetrainTriggered
 from varv.registry.model import VersionRegistered, training_run
 from varv.runs import Point, RunTables, Series
+from varv.runs.experiments import ARTIFACTS
 from varv.runs.logged import LoggedTables
 from varv.runs.logged.model import LoggedModelId, ModelDescribed
 from varv.runs.logged.service import tags_of
@@ -38,7 +39,6 @@ from varv.runs.model import (
     Status,
 )
 from varv.runs.rules import LONGEST_EXPERIMENT_TAG, LONGEST_PARAM, storable
-from varv.runs.service import ARTIFACTS
 from varv.runs.tables import METRIC
 
 USER = "varv"

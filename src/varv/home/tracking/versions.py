@@ -20,11 +20,11 @@ from varv.kernel.recorder import Write, Writing
 from varv.registry import Models, Origin, reading
 from varv.registry.rules import is_prompt
 from varv.registry.service import require_registered
+from varv.runs.experiments import ARTIFACTS
 from varv.runs.logged import LoggedModels
 from varv.runs.logged.model import MODELS_FOLDER
 from varv.runs.logged.service import active, require_logged_id, tags_of
 from varv.runs.rules import require_run_id
-from varv.runs.service import ARTIFACTS
 
 VERSIONS_TAG = "mlflow.modelVersions"
 """The tag of a logged model that lists the versions that came from it."""
