@@ -24,6 +24,7 @@ from varv.data.privacy.model import QuarantineErased
 from varv.data.versions import table_of
 from varv.data.versions.model import DatasetPublished, DatasetRewritten, DatasetVacuumed
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
+from varv.home.erasure.checking import ENTRIES, ErasureCheck
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.verbs import Records
 from varv.kernel.audit import Named, Remark, Unchecked, audit_blobs, audit_columns
@@ -61,6 +62,7 @@ _BATCH = 1000
 _CURE = "restore this file from a copy of the home folder"
 _SIGNING: tuple[Kind, ...] = ("signature", "checkpoint", "key")
 _PUBLISHED = "remove the folder of the log, and publish the dataset again: the ledger holds what was in it"
+_ERASED = "delete it: it came back with a copy, and has to go from there too"
 _CACHED = "delete the file: the step runs again when it is needed"
 
 
@@ -221,6 +223,8 @@ class _Home:
         else:
             self._audit(secret)
         self._delta_logs()
+        for flaw in self._named.erased.flaws(self._home):
+            self._note(*flaw, cure=_ERASED)
         self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):
@@ -354,6 +358,7 @@ class _Names:
         self.vacuumed: dict[str, set[str]] = {}
         """By table, the files of rows that were removed."""
         self.is_keyed = False
+        self.erased = ErasureCheck()
         self.seals = Seals()
         self._texts: dict[str, dict[Digest, str]] = {}
         """By the stream that speaks of them, since a run may be purged with its texts."""
@@ -370,6 +375,7 @@ class _Names:
                     # What does not decode was edited, and the chain says so.
                     with suppress(Corrupt):
                         self._take(entry)
+                        self.erased.take(entry.event)
             position = entries[-1].seq
         for texts in self._texts.values():
             self.blobs.update(texts)
@@ -453,7 +459,7 @@ class _Names:
                     files, held = self._compacted.get(table, {}), self.tables.get(table, {})
                     for segment in (one for name in names for one in files.pop(name, (name,))):
                         held.pop(segment, None)
-                    for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
+                    for one in (one for place, one in event.left.items() if place.startswith(f"{part}/")):
                         by = f"what is left of a version of {event.dataset} (entry {seq})"
                         self._name(table, one.name, by, one.n_rows, one.digest)
 
@@ -502,10 +508,9 @@ _NAMING = {
         DatasetVersionAppended,
         DatasetRewritten,
         BatchesCompacted,
-        DatasetVacuumed,
+        *ENTRIES,
         DatasetPublished,
         BatchQuarantined,
-        QuarantineErased,
         ContractInferred,
         RequestsServed,
         RequestsErased,

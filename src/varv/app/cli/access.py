@@ -31,7 +31,7 @@ from varv.kernel.verify import require_sound_folder
 if TYPE_CHECKING:
     from varv.fronts.client import Client
 
-_WITHIN_S = 3600.0
+WITHIN_S = 3600.0
 """How long a server may take to replace or judge rows."""
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
@@ -137,7 +137,7 @@ def acted_by(
     """Have the server do something with what is published of datasets, or do it where none runs."""
     server = running_server(settings)
     if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=_WITHIN_S), type=kind)
+        return msgspec.convert(call(server, settings, verb, asked, timeout_s=WITHIN_S), type=kind)
     with owned_ledger(settings) as ledger:
         views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(
