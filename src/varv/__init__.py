@@ -58,6 +58,7 @@ _WHERE = {
     "gate": "varv.training",
     "incremental": "varv.training",
     "into": "varv.pipelines.versions",
+    "inverse_propensity": "varv.training",
     "money": "varv.project",
     "monitor": "varv.monitoring",
     "packaged": "varv.training",
@@ -128,6 +129,7 @@ __all__ = [
     "gate",
     "incremental",
     "into",
+    "inverse_propensity",
     "load_config",
     "money",
     "monitor",
@@ -182,7 +184,16 @@ if TYPE_CHECKING:
     from varv.rollout import Rollout
     from varv.runs.config import config
     from varv.tasks import task
-    from varv.training import Train, TrainingSet, behaviour, gate, incremental, packaged, search
+    from varv.training import (
+        Train,
+        TrainingSet,
+        behaviour,
+        gate,
+        incremental,
+        inverse_propensity,
+        packaged,
+        search,
+    )
     from varv.tuning import Tune
 
 

@@ -25,13 +25,38 @@ def test_a_server_keeps_features_online_and_serves_from_them(served_project, tmp
     in_memory = Server(home, file, training_nice=0)
     expected = in_memory.predict("x0", **PARCEL).json()
     assert in_memory.stop() == 0
+    declare_ages(file)
     names = "courier_lately, district_lately"
     server = Server(home, file, training_nice=0, online_views=names, seal_every_s=0.2)
     eventually(lambda: True if "district_lately" in server.control.get("/metrics").text else None)
     assert server.predict("x1", **PARCEL).json() == expected
     answers_agree(server)
     follows(server, home)
+    shares = eventually(lambda: reads_in(server.control.get("/metrics").text), deadline_s=20)
     assert server.stop() == 0
+    reads = {one["view"]: one for one in json.loads(varv(home, "status", "--json"))["reads"]}
+    assert {name: one["n"] for name, one in reads.items()} == {name: n for name, (n, _) in shares.items()}
+    assert "courier_lately" in varv(home, "status")
+
+
+def declare_ages(file):
+    """Declare an age that every row has, and one that none has."""
+    text = file.read_text()
+    for name, fresh in (("courier_lately", "36500d"), ("district_lately", "1s")):
+        text = text.replace(f'"{name}",', f'"{name}", fresh="{fresh}",')
+    file.write_text(text)
+
+
+def reads_in(metrics):
+    """Return how many reads each view had and how many were fresh, once both ports and a model have read."""
+    found = {}
+    for kind in ("", "_fresh"):
+        for name in ("courier_lately", "district_lately"):
+            text = f'varv_feature_view{kind}_reads_total{{view="{name}"}} '
+            if text in metrics:
+                found.setdefault(name, []).append(int(float(metrics.split(text)[1].split()[0])))
+    # A prediction reads both; then each port answers two couriers, and the verb one courier twice.
+    return found if found == {"courier_lately": [7, 7], "district_lately": [1, 0]} else None
 
 
 def answers_agree(server):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 from tests.home.live_home import LiveHome
 from tests.loop.synthetic import declared
 
 import varv
-from varv.features import FeatureDefinition
+from varv.app.compose import open_runs, open_tracking
+from varv.data.versions.model import DatasetPublished
+from varv.features import FeatureDefinition, TrainingSetMade
+from varv.features.bulk import Recipe
 from varv.home.impact import ImpactRequest, impact
 from varv.home.tables import Tables
 from varv.home.verbs import Records
 from varv.kernel.errors import NotFound
 from varv.kernel.sagas import Fact
 from varv.loop.views import LoopView
+from varv.runs.model import DatasetInput
 
 
 def records_of(home):
@@ -100,4 +106,34 @@ def test_a_computed_feature_is_touched_through_the_view_that_it_reads(tmp_path):
         "burden": "through recent.late_mean_24h",
     }
     assert [one.feature for one in asked(home, "parcels.load").features] == ["burden"]
+    home.close()
+
+
+def test_what_was_made_of_a_dataset_is_touched_and_runs_that_read_either(lived, tmp_path):
+    home = lived(tmp_path)
+    recipe = Recipe(requests="parcels@3", at="asked_at", features={}, datasets={}, mode="known")
+    made = TrainingSetMade(dataset="rows_of_may", recipe=recipe, n_rows=1)
+    published = DatasetPublished(dataset="parcels", part="asked_at", version=3, delta_version=1, files=())
+    facts = [Fact("data/rows_of_may", made), Fact("data/parcels", published)]
+    home.home.engine.tell(facts=facts)
+    desk = open_tracking(tmp_path, home.home.ledger, home.clock)
+    do, runs = desk.recorder.do, desk.runs
+    experiment = do(runs.create_experiment("trials"))
+    read = {"parcels@3": '{"mlflow_colspec": [{"name": "heat"}]}', "rows_of_may": "", "parcelsize": ""}
+    for name, schema in read.items():
+        run = do(runs.create_run(experiment, name=f"of {name}"))
+        given = DatasetInput(name=name, digest="d1", source_type="local", source="{}", schema=schema)
+        do(runs.link(run, datasets=[given]))
+    records = dataclasses.replace(records_of(home), that_read=open_runs(tmp_path).that_read)
+    found = impact(records, ImpactRequest(what="parcels"))
+    assert {one.name: one.input for one in found.runs} == {
+        "of parcels@3": "parcels@3 d1",
+        "of rows_of_may": "rows_of_may d1",
+    }
+    assert found.training_sets == ("rows_of_may",)
+    assert [(one.part, one.version, one.delta_version) for one in found.tables] == [("asked_at", 3, 1)]
+    outcome = impact(records, ImpactRequest(what="parcels.late"))
+    assert ([one.name for one in outcome.runs], outcome.tables) == (["of rows_of_may"], ())
+    assert len(impact(records, ImpactRequest(what="parcels.heat")).runs) == 2
+    desk.close()
     home.close()

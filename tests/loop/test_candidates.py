@@ -17,6 +17,7 @@ from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
 from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
+from varv.labels.counting import Counted
 from varv.loop.candidates import training_rows
 from varv.loop.model import TrainCandidate
 from varv.project import plan_of, project_of
@@ -359,6 +360,29 @@ def test_rows_are_weighed_by_a_column_of_the_requests_that_is_no_feature(home):
     assert train.weights.dtype == np.float64
     np.testing.assert_allclose(train.weights, np.abs(train.X[:, 0]) + 1, rtol=1e-6)
     assert "worth" not in train.columns
+
+
+def test_rows_are_weighed_by_the_probabilities_on_record_if_declared(home):
+    watched = Watched()
+    past = parcels()
+    here = home(past, origins=1, refit=False, fit=watched, weights=varv.inverse_propensity(clip=4))
+    rows = training_rows(here.parts, CUTOFF, keyed=True).drop_nulls("outcome")
+    labelled = dict.fromkeys(rows["key"][:200].to_list(), 0.5)
+    here.candidates._counted = lambda model, known_by: Counted(labelled, {rows["key"][300]: 9.0})
+    made = here.train()
+    [train] = watched.given
+    assert train.weights.mean() == pytest.approx(1)
+    assert sorted({round(w / train.weights.min(), 3) for w in train.weights}) == [1, 2, 4]
+    assert made.effective_n == pytest.approx(train.weights.sum() ** 2 / (train.weights**2).sum())
+    assert made.effective_n < len(train.weights)
+
+
+def test_rows_that_are_worth_too_few_are_no_model(home):
+    here = home(origins=1, weights=varv.inverse_propensity())
+    keys = training_rows(here.parts, CUTOFF, keyed=True)["key"].to_list()
+    here.candidates._counted = lambda model, known_by: Counted({}, dict.fromkeys(keys[5:], 1e-06))
+    with pytest.raises(FailedPrecondition, match="too few rows"):
+        here.train()
 
 
 def test_a_column_of_weights_that_is_nowhere_is_refused(home):

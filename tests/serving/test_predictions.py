@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,15 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.loop.synthetic import declared
 
+import varv
+from varv.data.outcomes import OutcomeSpec
 from varv.kernel import table_folder
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
-from varv.kernel.clock import DAY, HOUR, Instant
+from varv.kernel.clock import DAY, HOUR, Duration, Instant
 from varv.kernel.columns import TIME, FolderColumns
 from varv.kernel.content import rows_digest
-from varv.kernel.errors import Conflict
+from varv.kernel.errors import Conflict, InvalidDeclaration
 from varv.kernel.ids import ModelName
 from varv.project import plan_of
+from varv.project.wording import settings_of
 from varv.serving import predictions as predictions_module
+from varv.serving.long_times import long_matured
 from varv.serving.predictions import Predictions, Stored
 from varv.serving.scores import answer_schema
 from varv.tasks import task_of
@@ -65,7 +70,7 @@ class Kept:
         self.catalogue = Catalogue()
         self.known = outcomes()
 
-    def predictions(self, most_held: int = 1000) -> Predictions:
+    def predictions(self, most_held: int = 1000, outcome: OutcomeSpec = OUTCOME) -> Predictions:
         def known(since: int, known_by: int | None) -> pl.DataFrame:
             until = 10**18 if known_by is None else known_by
             return self.known.filter(pl.col("known_at").to_physical().is_between(since, until))
@@ -73,7 +78,7 @@ class Kept:
         return Predictions(
             MODEL,
             self.columns,
-            OUTCOME,
+            outcome,
             Stored(self.catalogue.extents, lambda: self.catalogue.n_rows, known, most_held),
         )
 
@@ -299,3 +304,48 @@ def test_predictions_with_other_features_stay_apart(telemetry):
     telemetry.known(outcomes(("a", 1, 50), ("b", 0, 50)))
     for since, key, truth in ((0, "a", 1), (15, "b", 0)):
         assert shown(telemetry.labelled(at(since), at(since + 15), known_by=at(60))) == [(key, truth)]
+
+
+# --- what counts where no outcome comes --------------------------------------------------------------------
+
+NO_CLAIM = replace(OUTCOME, no_outcome=0, mature=Duration(12 * HOUR))
+
+
+@pytest.mark.parametrize("most_held", [1, 100])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(DELAYS)
+def test_a_request_without_outcome_counts_as_declared_once_it_is_mature(tmp_path_factory, most_held, rows):
+    kept = Kept(tmp_path_factory.mktemp("columns"))
+    telemetry = kept.predictions(most_held, NO_CLAIM)
+    keyed = [(f"k{number}", *row) for number, row in enumerate(sorted(rows))]
+    for number, (key, asked, _, _) in enumerate(keyed):
+        telemetry.predicted(f"s{number}", predictions((key, asked)))
+        kept.count(f"s{number}", predictions((key, asked)))
+    kept.known = outcomes(*sorted(((k, t, a + d) for k, a, d, t in keyed), key=lambda one: one[2]))
+    telemetry.known(kept.known)
+    for by in (at(2 * DAY), at(4 * DAY), at(9 * DAY)):
+        said = {}
+        for key, asked, delay, truth in keyed:
+            if delay >= 0 and asked + delay <= by:
+                said[key] = (truth, asked + delay)
+            elif asked + 12 * HOUR <= by:
+                said[key] = (0, asked + 12 * HOUR)
+        found = telemetry.labelled(at(0), at(9 * DAY), known_by=by, columns=("key",))
+        known_at = found["known_at"].to_physical()
+        values = zip(found["outcome"], known_at, strict=True)
+        assert dict(zip(found["key"], values, strict=True)) == said
+        long = long_matured(telemetry, at(0), at(9 * DAY), known_by=by, columns=())
+        assert long["outcome"].drop_nulls().sum() == sum(value for value, _ in said.values())
+        for until in (at(DAY), at(3 * DAY)):
+            before = [key for key, asked, *_ in keyed if asked < until and key in said]
+            assert telemetry.n_labelled(until, known_by=by) == len(before)
+
+
+def test_a_value_that_is_no_outcome_of_the_task_is_refused():
+    model = declared().models[0]
+    model.outcome = varv.Outcome("late", known_at="arrived_at", no_outcome=2)
+    with pytest.raises(InvalidDeclaration, match="no_outcome=2"):
+        model.validate()
+    model.outcome = varv.Outcome("late", known_at="arrived_at", mature="12h", no_outcome=0)
+    model.validate()
+    assert settings_of(plan_of(model))["no outcome"] == "0 after 12h"

@@ -23,6 +23,7 @@ from varv.home.change.views import ChangesView
 from varv.home.erasure.views import ErasuresView
 from varv.home.home import CHECKED, Home, ModelParts
 from varv.home.review.views import ReviewsView
+from varv.home.skew.reads import ReadsView
 from varv.home.skew.views import SkewView
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.hooks import Hooks
@@ -47,6 +48,7 @@ from varv.kernel.tracing import Tracer
 from varv.kernel.verify import Checked, require_sound_folder
 from varv.kernel.views import Views
 from varv.labels import LabelsView
+from varv.labels.counting import counted
 from varv.loop.candidates import Candidates
 from varv.loop.handlers import LoopHandlers
 from varv.loop.leak_report import LeakReport
@@ -87,6 +89,7 @@ VIEWS = (
     ErasuresView,
     LabelsView,
     SkewView,
+    ReadsView,
 )
 TRACKING = "tracking.db"
 UPLOADS = "uploads"
@@ -260,6 +263,7 @@ def open_home(
         timer,
         lambda dataset, version: home.publish_used(dataset, version),
         partial(keep_training, folder),
+        partial(counted, ledger),
     )
     leaks = LeakReport(candidates, datasets, views)
     models: dict[ModelName, ModelParts] = {}

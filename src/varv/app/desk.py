@@ -14,6 +14,7 @@ from varv.data.ingestion.verbs import PullDesk
 from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
+from varv.features.reads import ReadCounts
 from varv.home.change.verbs import Declarations
 from varv.home.erasure.verbs import ErasureDesk
 from varv.home.labelling.desk import Labelling
@@ -67,6 +68,8 @@ class Desk:
         """As the one before."""
         self.erasing: ErasureDesk | None = None
         """As the one before."""
+        self.reads = ReadCounts()
+        """Counts reads of features here, whichever home is in the present."""
         self.pulls: PullDesk | None = None
         """None while the server starts, and where the declaration is not read."""
         self.declarations: Declarations | None = None
@@ -103,6 +106,7 @@ class Desk:
             clock=self.clock,
             state=self.state(),
             tables=self.tables,
+            that_read=(lambda _: []) if self.runs is None else self.runs.that_read,
         )
 
     @property

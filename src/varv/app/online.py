@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from varv.adapters.keyvalue.redis import RedisKeyValue
@@ -51,16 +51,6 @@ def recorded_views(views: Views, ledger: Ledger) -> list[FeatureView]:
     return list({key_of(view): view for schema in found for view in schema.features.views}.values())
 
 
-def by_name(views: Iterable[FeatureView]) -> list[FeatureView]:
-    """Return a view of each name: the first, since those that are declared come before those that are
-    kept.
-    """
-    found: dict[str, FeatureView] = {}
-    for view in views:
-        found.setdefault(view.name, view)
-    return list(found.values())
-
-
 def names_in(setting: str) -> frozenset[str]:
     """Return the names in a setting, which has commas between them."""
     return frozenset(name.strip() for name in setting.split(",") if name.strip())
@@ -85,7 +75,7 @@ def offline_online(
 
     def declared() -> Sequence[FeatureView]:
         if not held:
-            held.append(by_name(recorded_views(views, ledger)))
+            held.append(recorded_views(views, ledger))
         return held[0]
 
     return OnlineDesk(views, datasets, clock, store, declared, materialiser)

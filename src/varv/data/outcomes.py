@@ -11,7 +11,7 @@ import polars as pl
 
 from varv.data.dataset import Dataset
 from varv.data.identity import keys_of
-from varv.kernel.clock import Duration
+from varv.kernel.clock import Duration, Instant, as_datetime
 from varv.kernel.columns import TIME
 from varv.tasks import Task
 
@@ -31,6 +31,9 @@ class OutcomeSpec:
         outcome ever comes.
     mature
         How long after a request its outcome has come, but for stragglers.
+    no_outcome
+        What the outcome of a request is that has none by then, as when no claim was made; None where it stays
+        unknown. An outcome that comes later stands from then on.
     """
 
     requests: Dataset
@@ -38,6 +41,26 @@ class OutcomeSpec:
     column: str = ""
     known_at: str = ""
     mature: Duration
+    no_outcome: bool | float | str | None = None
+
+    def settled(self, rows: pl.DataFrame, known_by: Instant) -> pl.DataFrame:
+        """Return requests with what their outcome is by `known_by` where none has come.
+
+        Parameters
+        ----------
+        rows
+            With ``requested_at`` and ``outcome``, and maybe ``known_at``.
+        """
+        if self.no_outcome is None:
+            return rows
+        ends = pl.col("requested_at") + pl.duration(microseconds=self.mature)
+        over = pl.when(pl.col("outcome").is_null() & (ends <= as_datetime(known_by)))
+        value = self.task.read(pl.Series([self.no_outcome]))[0]
+        columns = [over.then(pl.lit(value, self.task.outcome_dtype)).otherwise("outcome").alias("outcome")]
+        if "known_at" in rows.columns:
+            # Of both the first: an outcome that was there is known since it came.
+            columns.append(over.then(ends).otherwise("known_at").alias("known_at"))
+        return rows.with_columns(columns)
 
     def is_in(self, dataset: Dataset, part: str) -> bool:
         """Return whether rows of a part hold the outcome."""

@@ -44,6 +44,10 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str = ""
     part: str = ""
     entity: tuple[str, ...] = ()
+    of: str = ""
+    """The view that `view` is a use of; nothing where it is none."""
+    asked: tuple[str, ...] = ()
+    """Of a use, the columns of the request that name the entity, in its order."""
     reads: tuple[str, ...] = ()
     """The features of views that an expression looks at."""
     statistic: str = ""
@@ -83,7 +87,7 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
             return self.expression
         if not self.view:
             return f"column {self.column} of the request"
-        whose = f" by {', '.join(self.entity)}" if self.entity else ""
+        whose = f" by {', '.join(self.asked or self.entity)}" if self.entity else ""
         if self.span is not None:
             what = self.statistic if self.share is None else str(self.share)
             return f"{what} of {self.dataset}.{self.column} over {self._stretch(self.span)}{whose}"
@@ -117,7 +121,11 @@ def digest_of_view(view: FeatureView) -> Digest:
     Values under one digest are the same wherever they are computed; a view that looks at the same under
     another name has another digest, since names are part of what it gives.
     """
-    return digest_of([KERNEL, [msgspec.to_builtins(one) for one in _of_view(view)]])
+    found = [msgspec.to_builtins(one) for one in _of_view(view)]
+    for one in found if view.of is view else ():
+        # Views had digests before they had uses.
+        del one["of"], one["asked"]
+    return digest_of([KERNEL, found])
 
 
 def rebuilt(
@@ -141,7 +149,7 @@ def rebuilt(
     views: dict[tuple[object, ...], list[FeatureDefinition]] = {}
     for one in definitions:
         if one.view:
-            place = (one.view, one.dataset, one.entity, one.ttl)
+            place = (one.view, one.dataset, one.entity, one.ttl, one.of, one.asked)
             is_sliding = one.span is not None and not one.zone and one.longest is None
             alone = () if one.span is None or is_sliding else (one.window,)
             windowed = (one.column, *alone) if one.span is not None else ()
@@ -169,6 +177,13 @@ def _defined(feature: Feature, features: FeatureSet) -> list[FeatureDefinition]:
 
 
 def _of_view(view: FeatureView) -> list[FeatureDefinition]:
+    found = _kept_of(view)
+    if view.of is view:
+        return found
+    return [msgspec.structs.replace(one, of=view.of.name, asked=view.asked) for one in found]
+
+
+def _kept_of(view: FeatureView) -> list[FeatureDefinition]:
     whose = {"view": view.name, "dataset": view.source.name, "part": view.part, "entity": view.entity}
     kinds = view.kinds()
     if view.windows is None:
@@ -233,14 +248,18 @@ def _view(several: list[FeatureDefinition], datasets: Mapping[DatasetName, Datas
         statistics = tuple(dict.fromkeys(one.share or one.statistic for one in several))
         wanted = Windows(first.column, statistics, kind)
     view = FeatureView(
-        first.view,
+        first.of or first.view,
         source=source,
         entity=first.entity or None,
         features=wanted,
         ttl=None if first.ttl is None else spoken(first.ttl),
     )
     view.is_kept = True
-    return view
+    return (
+        view.used_as(first.view, asked_by=dict(zip(first.entity, first.asked, strict=True)))
+        if first.of
+        else view
+    )
 
 
 def _expression(definition: FeatureDefinition) -> pl.Expr:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data.dataset import Dataset
-from varv.features.model import Derived, Feature, FeatureSet, Kind, feature_kind
+from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind, feature_kind
 from varv.features.online.stored import StoredHistory
 from varv.features.run import Ints
 from varv.features.store import FeatureStore, ViewHistory
@@ -23,8 +23,9 @@ from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput
 
 Texts = dict[str, pl.Series]
-Shared = dict[str, tuple[npt.NDArray[np.float32], Texts]]
-"""By the key of a view, what was found for one frame of requests: numbers, a row a feature, and texts."""
+Shared = dict[tuple[str, tuple[str, ...]], tuple[npt.NDArray[np.float32], Texts]]
+"""By the key of a view and the columns that it is asked by, what was found for one frame of requests:
+numbers, a row a feature, and texts."""
 
 
 class FeatureEngine:
@@ -53,13 +54,15 @@ class FeatureEngine:
     ) -> None:
         self.features = features if isinstance(features, FeatureSet) else FeatureSet(features, requests)
         self.store = store or FeatureStore()
-        self._histories: list[tuple[ViewHistory | StoredHistory, slice, bool]] = []
+        self._histories: list[tuple[ViewHistory | StoredHistory, FeatureView, slice, bool]] = []
         self._computed: list[str] = []
         own = self.features.own_views
+        self.reads = [self.store.reads.of(view) for view in self.features.views]
+        """What counts the reads of its views, in the declared order; None of those that declare no age."""
         for view in self.features.views:
             numeric = [name for name, kind in view.kinds().items() if kind == "numeric"]
             rows = slice(len(self._computed), len(self._computed) + len(numeric))
-            self._histories.append((self.store.history(view), rows, view in own))
+            self._histories.append((self.store.history(view), view, rows, view in own))
             self._computed += numeric
         declared = self.features.declared
         derived = [item for item in declared if isinstance(item, Derived)]
@@ -71,7 +74,7 @@ class FeatureEngine:
     @property
     def histories(self) -> list[ViewHistory | StoredHistory]:
         """What is behind its views, in the declared order."""
-        return [history for history, _, _ in self._histories]
+        return [history for history, *_ in self._histories]
 
     def lookup(self, requests: pl.DataFrame, at: str, *, shared: Shared | None = None) -> pl.DataFrame:
         """Return the features of each request as of its own instant, one row a request in the same order.
@@ -105,6 +108,9 @@ class FeatureEngine:
                 raise InvalidInput("request column", column, "is missing", hint=hint)
         instants = self._instants(requests, at)
         numbers = np.full((len(self._computed), requests.height), np.nan, np.float32)
+        for history, reads in zip(self.histories, self.reads, strict=True):
+            if reads is not None and requests.height:
+                reads.count(requests.height, int(instants.max()), history.newest)
         found = self._from_views(requests, instants, numbers, {} if shared is None else shared)
         # One conversion for all numbers: twenty small ones would take most of the time of a single request.
         computed, n = pl.Series(numbers.ravel(), nan_to_null=True), requests.height
@@ -125,22 +131,25 @@ class FeatureEngine:
         self, requests: pl.DataFrame, instants: Ints, numbers: npt.NDArray[np.float32], shared: Shared
     ) -> Texts:
         """Write the numbers of all views into `numbers`, and return their texts."""
-        codes: dict[tuple[str, tuple[str, ...]], Ints] = {}
+        codes: dict[tuple[str, ...], Ints] = {}
         texts: Texts = {}
-        for history, rows, strictly in self._histories:
-            name = history.key
-            if name in shared:
-                numbers[rows] = shared[name][0]
+        for history, view, rows, strictly in self._histories:
+            place = history.key, view.asked
+            if place in shared:
+                numbers[rows] = shared[place][0]
             elif isinstance(history, StoredHistory):
-                found = history.lookup(requests, instants, numbers[rows], strictly=strictly)
-                shared[name] = numbers[rows], found
+                found = history.lookup(view.entities_in(requests), instants, numbers[rows], strictly=strictly)
+                shared[place] = numbers[rows], found
             else:
-                if history.entity not in codes:
-                    codes[history.entity] = history.codes(requests)
-                whose = codes[history.entity]
-                found = history.lookup(whose, instants, numbers[rows], strictly=strictly)
-                shared[name] = numbers[rows], found
-            texts.update(shared[name][1])
+                kind = (view.source.name, *view.entity, *view.asked)
+                if kind not in codes:
+                    codes[kind] = history.codes(view.entities_in(requests))
+                found = history.lookup(codes[kind], instants, numbers[rows], strictly=strictly)
+                shared[place] = numbers[rows], found
+            # A use has names of its own for what the history calls by the view's.
+            for name, values in shared[place][1].items():
+                own = f"{view.name}.{name.partition('.')[2]}"
+                texts[own] = values.alias(own)
         return texts
 
     def _instants(self, requests: pl.DataFrame, at: str) -> Ints:

@@ -4,6 +4,7 @@ it is known.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -111,6 +112,10 @@ class FeatureView:
         """Whether no declaration names it any more; one of its name may then be declared otherwise."""
         self.source = source
         self.entity = () if entity is None else (entity,) if isinstance(entity, str) else tuple(entity)
+        self.asked = self.entity
+        """The columns of a request that name the entity, in the order of `entity`."""
+        self.of = self
+        """The view whose history it reads: itself, or the one that it is a use of."""
         self.windows = features if isinstance(features, Windows) else None
         columns = (features.column,) if isinstance(features, Windows) else tuple(features)
         if isinstance(features, str) or not columns or len(set(columns)) < len(columns):
@@ -130,6 +135,56 @@ class FeatureView:
         self.column_kinds = {column: self._kind(column) for column in self.columns}
         """Of each column that it reads."""
 
+    def used_as(self, name: str, *, asked_by: Mapping[str, str]) -> FeatureView:
+        """Return the same view for requests that call its entity otherwise, under a name of its own.
+
+        A request may name two entities of one kind, such as the airports at both ends of a flight: each has
+        its use of the view of airports, and both read one history.
+
+        Parameters
+        ----------
+        name
+            The first half of the names of the features.
+        asked_by
+            The column of the request for each column of the entity that has another name there.
+
+        Raises
+        ------
+        InvalidDeclaration
+            If the name is that of the view, or a column is none of the entity, or two are asked by one.
+
+        Examples
+        --------
+        >>> from datetime import datetime
+        >>> from varv.data import Frame
+        >>> rows = pl.DataFrame({"airport": ["JFK"], "at": [datetime(2013, 1, 1)], "wind": [3.0]})
+        >>> weather = Dataset("weather", source=Frame(rows), key=["airport", "at"], event_time="at")
+        >>> last = FeatureView("last_weather", source=weather, entity="airport", features=["wind"])
+        >>> last.used_as("weather_there", asked_by={"airport": "dest"}).feature_names()
+        ('weather_there.wind',)
+        """
+        if self.of is not self:
+            raise self._wrong(f"is a use of {self.of.name!r}", f"use {self.of.name} itself")
+        use = copy.copy(self)
+        use.name, use.of = _checked("feature view", name), self
+        if name == self.name:
+            raise self._wrong("has a use of its own name", "give the use another name")
+        if strange := [column for column in asked_by if column not in self.entity]:
+            hint = f"its entity is {', '.join(self.entity) or 'none'}"
+            raise self._wrong(f"has no {strange[0]!r} in its entity, for the use {name!r}", hint)
+        use.asked = tuple(asked_by.get(column, column) for column in self.entity)
+        if len(set(use.asked)) < len(use.asked):
+            raise self._wrong(f"has two columns asked by one in {name!r}", "name a column for each")
+        return use
+
+    def entities_in(self, requests: pl.DataFrame) -> pl.DataFrame:
+        """Return requests with the columns that name entities, as the dataset calls them."""
+        if self.asked == self.entity:
+            return requests
+        return requests.select(
+            pl.col(asked).alias(own) for own, asked in zip(self.entity, self.asked, strict=True)
+        )
+
     def feature_names(self) -> tuple[str, ...]:
         """Return the full names of its features, in the declared order."""
         own = self.windows.feature_names() if self.windows else self.columns
@@ -147,6 +202,8 @@ class FeatureView:
 
     def definition(self) -> list[str]:
         """Return what it is, as texts: views of equal definitions have equal histories."""
+        if self.of is not self:
+            return [self.name, *self.asked, *self.of.definition()]
         looks = list(self.columns)
         if self.windows:
             looks = [*self.windows.feature_names(), *self.windows.said()]
@@ -285,7 +342,7 @@ class FeatureSet:
         needed: dict[str, None] = {}
         for feature in self.declared:
             if isinstance(feature, FeatureView):
-                needed.update(dict.fromkeys(feature.entity))
+                needed.update(dict.fromkeys(feature.asked))
             elif isinstance(feature, Derived):
                 needed.update((name, None) for name in feature.reads if name not in self._of_views)
             else:
@@ -294,9 +351,9 @@ class FeatureSet:
 
     def _kinds_of(self, feature: Feature) -> Mapping[str, Kind]:
         if isinstance(feature, FeatureView):
-            for column in feature.entity:
+            for column, own in zip(feature.asked, feature.entity, strict=True):
                 self._require(column, f"feature view {feature.name!r}")
-                here, there = self._types[column], feature.source.types()[column]
+                here, there = self._types[column], feature.source.types()[own]
                 if feature_kind(here) != feature_kind(there):
                     problem = f"has {here} in {column!r} where dataset {feature.source.name!r} has {there}"
                     raise InvalidDeclaration("dataset", self.requests.name, problem, hint="cast one of them")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.features.engine import FeatureEngine, typed_feature
-from varv.features.model import Derived, FeatureSet, names_of
+from varv.features.model import Derived, FeatureSet, FeatureView, names_of
 from varv.features.online.stored import StoredHistory
 from varv.features.view_history import ViewHistory
 from varv.kernel.clock import Instant
@@ -68,7 +68,9 @@ class FeatureProgram:
         features = engine.features
         pairs = zip(engine.histories, features.views, strict=True)
         own = features.own_views
-        self._views = [_OfView(history, self, strictly=view in own) for history, view in pairs]
+        self._views = [_OfView(history, view, self, strictly=view in own) for history, view in pairs]
+        counted = zip(engine.histories, engine.reads, strict=True)
+        self._reads = [(history, reads) for history, reads in counted if reads is not None]
         computed = [name for one in features.declared if not isinstance(one, str) for name in names_of(one)]
         derived = [one for one in features.declared if isinstance(one, Derived)]
         self._derived = _Expressions(derived, features, computed, self) if derived else None
@@ -83,6 +85,8 @@ class FeatureProgram:
         texts: list[list[str | None]] = []
         for view in self._views:
             view.compute(given, numbers, texts)
+        for history, reads in self._reads:
+            reads.count(n, at, history.newest)
         if self._derived is not None:
             numbers, texts = self._derived.with_views(given, numbers, texts)
         return np.ascontiguousarray(np.array(numbers, np.float32).reshape(-1, n).T), texts
@@ -117,10 +121,15 @@ class _OfView:
     """The features of one view; see `ViewHistory.lookup` for `strictly`."""
 
     def __init__(
-        self, history: ViewHistory | StoredHistory, program: FeatureProgram, *, strictly: bool
+        self,
+        history: ViewHistory | StoredHistory,
+        view: FeatureView,
+        program: FeatureProgram,
+        *,
+        strictly: bool,
     ) -> None:
         self._history, self._strictly = history, strictly
-        self._entity = [program.place(column) for column in history.view.entity]
+        self._entity = [program.place(column) for column in view.asked]
 
     def compute(self, given: _Given, numbers: list[float], texts: list[list[str | None]]) -> None:
         """Append the features of all requests, one feature after the other."""

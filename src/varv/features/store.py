@@ -25,6 +25,7 @@ from varv.data.intake import Batch
 from varv.features.model import FeatureView
 from varv.features.observed import Observed, ObservedState
 from varv.features.online.stored import StoredHistory
+from varv.features.reads import ReadCounts
 from varv.features.view_history import Progress, ViewHistory, key_of
 from varv.kernel.clock import Instant
 from varv.kernel.errors import InvalidDeclaration
@@ -47,13 +48,17 @@ class FeatureStore:
     stored
         Returns what is behind a view that is read from the online store; None of one that is held in memory,
         as all are by default.
+    reads
+        Counts reads by models; counts of its own by default.
     """
 
     def __init__(
         self,
         secret: Secret | None = None,
         stored: Callable[[FeatureView], StoredHistory | None] = lambda _: None,
+        reads: ReadCounts | None = None,
     ) -> None:
+        self.reads = reads or ReadCounts()
         salt = new_secret() if secret is None else bytes.fromhex(secret.digest(b"keys of known rows"))
         self._salt = int.from_bytes(salt[:8])
         self._observed: dict[str, Observed] = {}
@@ -64,13 +69,15 @@ class FeatureStore:
         """Requests before this instant cannot be looked up any more."""
 
     def history(self, view: FeatureView) -> ViewHistory | StoredHistory:
-        """Return the history behind a view; the same one for every model that reads the view.
+        """Return the history behind a view; the same one for every model that reads the view, and for each of
+        its uses.
 
         Raises
         ------
         InvalidDeclaration
             If another view has its name, or its dataset's name another dataset.
         """
+        view = view.of
         key = key_of(view)
         if (found := self._views.get(key) or self._stored.get(key)) is not None:
             return found

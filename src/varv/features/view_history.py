@@ -85,9 +85,9 @@ class ViewHistory:
         self.progress = Progress()
 
     @property
-    def entity(self) -> tuple[str, tuple[str, ...]]:
-        """Whose features these are: the dataset, and the columns that name the entity."""
-        return self._of.dataset.name, self.view.entity
+    def newest(self) -> int | None:
+        """When the newest row became known that it holds; None if it holds none."""
+        return self.progress.newest
 
     def code(self, entity: Sequence[Any]) -> int:
         """Return the code of one entity from the values that name it, -1 if there is none."""

@@ -14,6 +14,7 @@ from varv.data.alarms import DataAlarmsView, OpenAnomaly, OpenWarning
 from varv.data.ingestion.views import PullsView
 from varv.data.profiling.model import ROWS_LATE
 from varv.features.skew import SKEW
+from varv.home.skew.model import CORRELATION
 from varv.kernel.clock import iso, spoken
 from varv.kernel.views import Views
 from varv.kernel.wording import count, number, percent
@@ -28,7 +29,8 @@ class OpenAlarm(msgspec.Struct, frozen=True, kw_only=True):
 
     room: Room
     kind: str
-    """``"anomaly"``, ``"late"``, ``"contract"``, ``"pull"``, ``"skew"`` or ``"exploration"``."""
+    """``"anomaly"``, ``"late"``, ``"contract"``, ``"pull"``, ``"skew"``, ``"correlation"`` or
+    ``"exploration"``."""
     subject: str
     """The dataset; of features and labels, the model."""
     what: str
@@ -58,6 +60,7 @@ def open_alarms(
     found += _pulls(pulls)
     skews = [one for model in monitoring.raised for one in monitoring.open_alarms(model)]
     found += [_skew(one) for one in skews if one.raised.kind == SKEW]
+    found += [_correlation(one) for one in skews if one.raised.kind == CORRELATION]
     found += _labels(labels)
     return tuple(sorted(found, key=lambda one: (one.room, one.since, one.subject, one.what)))
 
@@ -129,6 +132,20 @@ def _skew(one: Alarm) -> OpenAlarm:
         since=iso(one.raised_at),
         why=f"{count(wrong)} of {count(compared)} compared values of that day were missing or different",
         next_step=f"see which, and since when: varv features skew {raised.model}",
+    )
+
+
+def _correlation(one: Alarm) -> OpenAlarm:
+    raised = one.raised
+    before, after = (raised.evidence.get(name, 0.0) for name in ("before", "after"))
+    return OpenAlarm(
+        room="features",
+        kind=CORRELATION,
+        subject=raised.model,
+        what=f"{raised.model}: {raised.subject} is correlated otherwise than before",
+        since=iso(one.raised_at),
+        why=f"{number(after, 2)} in the last week, {number(before, 2)} in the weeks before",
+        next_step=f"see which source has changed: varv features show {raised.model}",
     )
 
 

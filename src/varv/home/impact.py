@@ -1,5 +1,6 @@
 """What a column touches: the features that read it, and through them views, models, versions, rollouts, runs,
-requirements, training sets and reports.
+requirements, training sets and reports; and what was made of its dataset: other datasets, tables, runs of
+people who read it.
 
 Found from what is on record: every definition that was ever declared, so versions in force that read an older
 one are found too, and what each version was trained on. Nothing is kept for it.
@@ -21,7 +22,7 @@ from varv.data.model import DatasetRegistered
 from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
-from varv.home.verbs import Records
+from varv.home.verbs import Records, ThatRead
 from varv.home.views import HomeView
 from varv.kernel.errors import NotFound, VarvError
 from varv.kernel.expressions import read_expression
@@ -32,6 +33,7 @@ from varv.registry import RegistryView
 from varv.registry.model import training_run
 from varv.registry.views import VersionRecord
 from varv.rollout.views import RolloutsView
+from varv.runs.histories import RunThatRead
 from varv.serving.views import RoutingView
 
 _COLUMN = re.compile(r'col\("([^"]+)"\)')
@@ -83,6 +85,24 @@ class TouchedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a replay has reported on it."""
 
 
+class TouchedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has logged the dataset, or what was made of it, as an input."""
+
+    run: str
+    name: str
+    experiment: str
+    input: str
+    """What it read, as it says, and for what."""
+
+
+class TouchedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that is published as a table of Delta, and holds it."""
+
+    part: str
+    version: int
+    delta_version: int
+
+
 class Impact(msgspec.Struct, frozen=True, kw_only=True):
     """What a column, or a dataset as a whole, touches."""
 
@@ -96,6 +116,10 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...]
     """What is expected of it."""
     training_sets: tuple[str, ...]
+    made_from: tuple[str, ...] = ()
+    """Datasets that steps make from this one."""
+    tables: tuple[TouchedTable, ...] = ()
+    runs: tuple[TouchedRun, ...] = ()
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -131,6 +155,8 @@ class Read(Protocol):
     def datasets(self) -> DatasetsView: ...  # noqa: D102
     @property
     def has_report(self) -> Callable[[str], bool]: ...  # noqa: D102
+    @property
+    def that_read(self) -> ThatRead: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -142,6 +168,7 @@ class _Read:
     home: HomeView
     datasets: DatasetsView
     has_report: Callable[[str], bool]
+    that_read: ThatRead
 
 
 @verb("dataset.impact", needs=READ)
@@ -162,7 +189,8 @@ def impact(records: Records, asked: ImpactRequest) -> Impact:
         views.reading(HomeView) as home,
         views.reading(DatasetsView) as datasets,
     ):
-        read = _Read(registry, routing, rollouts, loops, home, datasets, reported.__contains__)
+        has_report = reported.__contains__
+        read = _Read(registry, routing, rollouts, loops, home, datasets, has_report, records.that_read)
         return impact_of(read, asked.what)
 
 
@@ -184,20 +212,59 @@ def impact_of(read: Read, what: str) -> Impact:
     loops = read.loops.loops
     features = [one for model, loop in loops.items() for one in touched_features(model, loop, asked)]
     models = [one for model, loop in loops.items() if (one := _model(read, model, loop, asked, features))]
+    versions = tuple(version for one in models for version in _versions(read, one, asked, features))
+    sets = tuple(made for made, of in read.home.training_sets.items() if name in {one for one, _ in of})
+    made_from = _made_from(read.datasets, name)
+    trained = {one.run for one in versions}
     return Impact(
         dataset=name,
         column=column,
         known_at=known_at,
         features=tuple(features),
         models=tuple(models),
-        versions=tuple(version for one in models for version in _versions(read, one, asked, features)),
+        versions=versions,
         rules=_rules(read.datasets, asked),
-        training_sets=tuple(
-            made
-            for made, made_of in read.home.training_sets.items()
-            if name in {dataset for dataset, _ in made_of}
+        training_sets=sets,
+        made_from=made_from,
+        tables=_tables(read.datasets, asked),
+        runs=tuple(
+            TouchedRun(run=one.run, name=one.name, experiment=one.experiment, input=_input(one))
+            for one in read.that_read((name, *sets, *made_from))
+            if one.run not in trained and _has_read(one, asked)
         ),
     )
+
+
+def _made_from(datasets: DatasetsView, name: str) -> tuple[str, ...]:
+    """Return the datasets with a version that was made from the one of that name."""
+    return tuple(
+        made
+        for made, history in datasets.histories.items()
+        if any(name in of for of in history.made_from.values())
+    )
+
+
+def _tables(datasets: DatasetsView, asked: _Asked) -> tuple[TouchedTable, ...]:
+    """Return the tables that were published of the parts that hold a column; the key is in each."""
+    known_at, key = asked.dataset.known_at, asked.dataset.key
+    later = {column: part for part, columns in known_at.items() for column in (part, *columns)}
+    own = later.get(asked.column, asked.dataset.event_time)
+    return tuple(
+        TouchedTable(part=part, version=one.version, delta_version=one.delta_version)
+        for part, one in datasets.history(asked.dataset.dataset).published.items()
+        if not asked.column or asked.column in key or part == own
+    )
+
+
+def _has_read(run: RunThatRead, asked: _Asked) -> bool:
+    """Return whether a run has read the column, as far as it says which it has read."""
+    is_own = run.dataset.partition("@")[0] == asked.dataset.dataset
+    return not (is_own and asked.column and run.columns) or f'"{asked.column}"' in run.columns
+
+
+def _input(run: RunThatRead) -> str:
+    digest = f" {run.digest[:12]}" if run.digest else ""
+    return f"{run.dataset}{digest}" + (f" for {run.context}" if run.context else "")
 
 
 def _known_at(registered: DatasetRegistered, column: str) -> str:
@@ -274,7 +341,7 @@ def _how(one: FeatureDefinition, requests: str, asked: _Asked) -> str:
         return "value" if asked.touches(requests, columns) else ""
     if asked.touches(one.dataset, [one.column]):
         return "value"
-    if asked.touches(one.dataset, one.entity) or asked.touches(requests, one.entity):
+    if asked.touches(one.dataset, one.entity) or asked.touches(requests, one.asked or one.entity):
         return "entity"
     return "time" if asked.touches(one.dataset, [one.part]) else ""
 

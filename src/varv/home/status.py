@@ -8,6 +8,7 @@ from varv.home.alarms import OpenAlarm, alarm_list
 from varv.home.change.views import ChangesView
 from varv.home.data_status import PartStatus, PullStatus, data_status, pull_status, quarantined_by_reason
 from varv.home.model_status import ModelStatus, model_status
+from varv.home.skew.reads import ShownReads, shown_reads
 from varv.home.views import HomeView
 from varv.kernel.clock import Instant, iso
 from varv.kernel.errors import NotFound
@@ -57,6 +58,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """The sources that were ever pulled."""
     alarms: tuple[OpenAlarm, ...] = ()
     """Those of data, features and labels that stand; those on a model's quality are with the model."""
+    reads: tuple[ShownReads, ...] = ()
+    """How fresh the views that declare an age were when they were read."""
 
 
 def status_report(
@@ -92,6 +95,7 @@ def status_report(
         quarantined=quarantined_by_reason(views),
         pulls=pull_status(views, now),
         alarms=alarm_list(views),
+        reads=shown_reads(views, now),
     )
 
 

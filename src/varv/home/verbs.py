@@ -6,7 +6,7 @@ before to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -38,10 +38,12 @@ from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView
 from varv.rollout.views import RolloutsView
+from varv.runs.histories import RunThatRead
 
 _LAST = Instant(253_370_764_800_000_000)
 """The year 9999, after which there are no requests."""
 T = TypeVar("T")
+ThatRead = Callable[[Sequence[str]], Sequence[RunThatRead]]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +169,8 @@ class Records:
         Of the home.
     state
         Of its server, in words.
+    that_read
+        Returns the runs that have read datasets of some names.
     """
 
     home: Path
@@ -175,6 +179,7 @@ class Records:
     clock: Clock
     state: str
     tables: Tables
+    that_read: ThatRead = lambda _: []
 
     def model(self, name: str) -> ModelName:
         """Return the name of a model that the ledger knows; the only one if `name` is empty.

@@ -9,7 +9,7 @@ the same function is fitted on all rows, and that refit is the version that meet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from varv.kernel.codec import Digest, digest_of
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
+from varv.labels.counting import Counted
 from varv.loop.fits import (
     Held,
     Recipe,
@@ -39,6 +40,7 @@ from varv.loop.fits import (
 from varv.loop.model import Offer, TrainCandidate
 from varv.loop.offers import offered_rows, take_in_step
 from varv.loop.plan import LoopParts, LoopPlan
+from varv.loop.row_weights import ARMS, effective_n, is_by_chance, n_worth, with_counts
 from varv.monitoring import MonitorPlan
 from varv.monitoring.reference import Reference, reference
 from varv.pipelines import Graph, Input, PipelineResult, PipelineStep, StepCache, code_closure, run_graph
@@ -106,6 +108,8 @@ class Candidates:
         Is told of the version of each dataset that a training is about to read.
     trained_on
         Is told what a version was trained on.
+    counted
+        Returns what outcomes of a model count for, by what was on record at an instant.
     """
 
     def __init__(
@@ -118,7 +122,9 @@ class Candidates:
         timer: Callable[[], float] | None = None,
         before_use: Callable[[Dataset, Version], None] = lambda dataset, version: None,
         trained_on: TrainedOn = lambda model, version, rows: None,
+        counted: Callable[[str, Instant], Counted] = lambda model, known_by: Counted({}, {}),
     ) -> None:
+        self._counted = counted
         self._runtimes = runtimes
         self._before_use = before_use
         self._trained_on = trained_on
@@ -140,15 +146,14 @@ class Candidates:
             If there are too few of them.
         """
         plan, cutoff = parts.loop, command.cutoff
-        # A key of every row is as large as five features, and only needed to look further columns up.
-        weights = plan.train.weights if isinstance(plan.train.weights, str) else None
-        rows = training_rows(parts, cutoff, keyed=weights is not None or command.planted is not None)
+        rows = self._gathered(parts, command)
         if command.offer is not None:
             return offered_rows(rows, plan, command.offer, LEAST_HELD_OUT)
         names = plan.features.names
         if command.planted is not None:
             column = command.planted.column
             rows, names = self._with_column(plan.outcome.requests, rows, column, cutoff), (*names, column)
+        weights = plan.train.weights_column
         if weights is not None and weights not in rows.columns:
             rows = self._with_column(plan.outcome.requests, rows, weights, cutoff)
         # A planted column is none of the champion's, and a plant none of its successors.
@@ -160,9 +165,7 @@ class Candidates:
             candidates, past = new_rows_only(candidates, past)
         found = msgspec.structs.replace(found, held=tuple(candidates), ancestry=past)
         allowed = [held for held in candidates if not _too_few(found, held, plan)]
-        served = served_span(found, plan.train)
-        n_served = found.n_between(served.since, served.until)
-        if candidates[0] not in allowed or n_served < plan.train.min_rows:
+        if candidates[0] not in allowed or n_worth(found, plan.train) < plan.train.min_rows:
             raise _too_few_to_train(found, candidates[0], plan)
         found = msgspec.structs.replace(found, held=tuple(allowed))
         return found if plan.train.search is None else _with_inner(found, plan)
@@ -262,6 +265,16 @@ class Candidates:
             timer=self._timer,
         )
 
+    def _gathered(self, parts: LoopParts, command: TrainCandidate) -> pl.DataFrame:
+        """Return the rows that a training may read, with what weighs them by probabilities, if declared."""
+        train, cutoff = parts.loop.train, command.cutoff
+        # A key of every row is as large as five features, and only needed to look further columns up.
+        keyed = train.weights_column is not None or command.planted is not None
+        if not is_by_chance(train):
+            return training_rows(parts, cutoff, keyed=keyed)
+        rows = training_rows(parts, cutoff, keyed=keyed, more=ARMS)
+        return with_counts(rows, self._counted(parts.loop.model, cutoff))
+
     def _recipe(self, plan: LoopPlan, command: TrainCandidate, cancelled: Cancelled | None = None) -> Recipe:
         return Recipe(
             plan=plan,
@@ -323,16 +336,18 @@ class _Stretch(NamedTuple):
     champion: Scores
 
 
-def training_rows(parts: LoopParts, cutoff: Instant, *, keyed: bool = False) -> pl.DataFrame:
+def training_rows(
+    parts: LoopParts, cutoff: Instant, *, keyed: bool = False, more: Sequence[str] = ()
+) -> pl.DataFrame:
     """Return the rows that a training at `cutoff` may read: requests that are mature, with outcomes as known
-    then, null where they never came, and with their ``key`` if asked for. Earlier origins read as far back
-    from their own end as the last one does.
+    then, null where they never came, with their ``key`` if asked for, and `more` columns. Earlier origins
+    read as far back from their own end as the last one does.
     """
     train = parts.loop.train
     reach = 0 if train.window is None else train.window + (train.origins - 1) * train.validate
     since = Instant(0 if train.window is None else cutoff - reach)
     until = Instant(cutoff - parts.loop.outcome.mature)
-    return _matured(parts, since, until, cutoff, keyed=keyed)
+    return _matured(parts, since, until, cutoff, keyed=keyed, more=more)
 
 
 def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Instant) -> pl.DataFrame:
@@ -342,12 +357,18 @@ def _judgeable(parts: LoopParts, since: Instant, until: Instant, known_by: Insta
 
 
 def _matured(
-    parts: LoopParts, since: Instant, until: Instant, known_by: Instant, *, keyed: bool
+    parts: LoopParts,
+    since: Instant,
+    until: Instant,
+    known_by: Instant,
+    *,
+    keyed: bool,
+    more: Sequence[str] = (),
 ) -> pl.DataFrame:
     plan = parts.loop
     # What was answered is of no use here, and takes as much room as the features.
     lists = () if plan.outcome.task.group is None else (GROUP,)
-    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *plan.features.names)
+    columns = (*(("key",) if keyed else ()), "requested_at", *lists, *more, *plan.features.names)
     return parts.predictions.matured(since, until, known_by=known_by, columns=columns).drop("known_at")
 
 
@@ -426,6 +447,7 @@ def _registered(
         strategy="full" if rows.ancestry is None or plan.train.strategy is None else "incremental",
         parent=None if rows.ancestry is None else rows.ancestry.version,
         trials=trials,
+        effective_n=None if command.offer is not None else effective_n(rows, plan.train),
     )
 
 
@@ -478,10 +500,12 @@ def _both(recipe: Recipe, rows: Rows, known: Digest) -> dict[str, Input]:
         plan.outcome.column,
         recipe.version,
         recipe.seed,
+        *([repr(plan.train.weights)] if is_by_chance(plan.train) else []),
         *([plan.train.weights] if isinstance(plan.train.weights, str) else []),
         # What every training once was is left out: homes hold results by keys without it.
         *([plan.outcome.task.spec] if plan.outcome.task.spec != TaskSpec() else []),
         *(["continues"] if plan.train.continues else []),
+        *([["no outcome", plan.outcome.no_outcome]] if plan.outcome.no_outcome is not None else []),
     ]
     return {"rows": Input(known, lambda: rows), "recipe": Input(digest_of(declared), lambda: recipe)}
 

@@ -302,7 +302,7 @@ def _chosen(found: Trials) -> Chosen:
 def _fitted(rows: Rows, recipe: Recipe, span: Span, params: Mapping[str, Any], later: pl.DataFrame) -> bytes:
     plan = recipe.plan
     which = FitOf(model=plan.model, version=recipe.version, step=span.step, cancelled=recipe.cancelled)
-    weights = plan.train.weights if isinstance(plan.train.weights, str) else None
+    weights = plan.train.weights_column
     wanted = dict.fromkeys((*rows.names, "outcome", "requested_at", *([weights] if weights else [])))
     given = FitInput(
         rows=rows.all_between(span.since, span.until).select(

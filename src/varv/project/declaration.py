@@ -54,12 +54,24 @@ class Outcome:
         How long after a request its outcome has come, but for stragglers. Windows are measured, and rollouts
         judged, only then: outcomes taken as they arrive are biased, since a flight that lands early is not
         late.
+    no_outcome
+        What the outcome is of a request that has none once it is mature, such as 0 where no claim was made.
+        By default it stays unknown, and the request counts nowhere. An outcome that comes later stands for
+        whoever asks from then on.
     """
 
-    def __init__(self, column: str, *, known_at: str, mature: str = "24h") -> None:
+    def __init__(
+        self,
+        column: str,
+        *,
+        known_at: str,
+        mature: str = "24h",
+        no_outcome: bool | float | str | None = None,
+    ) -> None:
         self.column = declared_column("outcome", "column", column)
         self.known_at = declared_column("outcome", "known_at", known_at)
         self.mature = declared_duration("outcome", "mature", mature)
+        self.no_outcome = no_outcome
 
 
 class Model:
@@ -325,6 +337,10 @@ class Model:
         problem, _, hint = self.task.accepts(data.types()[column]).partition("; ")
         if problem:
             raise InvalidDeclaration("outcome", column, problem, hint=hint)
+        value = outcome.no_outcome
+        if value is not None and self.task.read(pl.Series([value])).null_count():
+            problem = f"has no_outcome={value!r}, which is no outcome of this task"
+            raise InvalidDeclaration("outcome", column, problem, hint="give a value as the column has it")
 
 
 def _task(model: str, task: object) -> Task:

@@ -123,6 +123,7 @@ def _outcome(model: Model) -> OutcomeSpec:
         column=model.outcome.column,
         known_at=model.outcome.known_at,
         mature=model.outcome.mature,
+        no_outcome=model.outcome.no_outcome,
     )
 
 

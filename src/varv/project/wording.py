@@ -16,6 +16,7 @@ from varv.loop.model import LoopPolicy
 from varv.pipelines import code_closure
 from varv.project.plan import ModelPlan
 from varv.serving.policy import ServingPolicy, policy_words
+from varv.training import InversePropensity
 from varv.training.gates import Gate, identity_of
 
 _ELSEWHERE = ("model", "plan", "first training", "seed", "maturity")
@@ -40,6 +41,8 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
     loop = plan.loop
     train = loop.train
     found = policy_settings(loop.policy(Instant(0), 0))
+    if loop.outcome.no_outcome is not None:
+        found["no outcome"] = f"{loop.outcome.no_outcome} after {spoken(loop.outcome.mature)}"
     found["unit"] = plan.schema.unit or "the key"
     found |= policy_words(plan.schema.serving)
     found["retention"] = _FOR_EVER if plan.retention is None else spoken(plan.retention)
@@ -58,11 +61,17 @@ def settings_of(plan: ModelPlan) -> dict[str, str]:
         "min rows": train.min_rows,
         "warm start": train.warm_start,
         "strategy": "incremental" if train.strategy is not None else "full",
-        "weights": train.weights if isinstance(train.weights, str) else "",
+        "weights": train.weights if isinstance(train.weights, str) else _chance(train.weights),
         "params": _value(train.params),
         "search": "" if train.search is None else _value(msgspec.to_builtins(train.search, enc_hook=str)),
     }
     return found | {f"train {name}": str(value) for name, value in plain.items() if value != ""}
+
+
+def _chance(weights: object) -> str:
+    if not isinstance(weights, InversePropensity):
+        return ""
+    return f"inverse propensity, {weights.clip:g} at most"
 
 
 def freshness_of(plan: ModelPlan) -> dict[str, Duration]:

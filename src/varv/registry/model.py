@@ -130,6 +130,10 @@ class VersionRegistered(Event, frozen=True, kw_only=True):
     parent: int | None = None
     trials: tuple[Trial, ...] = ()
     imported: Imported | None = None
+    effective_n: float | None = None
+    """How many rows of equal weight say as much as those that it was fitted on, where these are weighed by
+    the probabilities with which their outcomes were seen.
+    """
 
     @property
     def data_end(self) -> Instant:

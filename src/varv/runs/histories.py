@@ -12,12 +12,26 @@ import msgspec
 import numpy as np
 
 from varv.kernel.errors import InvalidInput
+from varv.runs.model import DatasetInput
 from varv.runs.points import POINT, rises, value_ranks
 from varv.runs.series import history
 from varv.runs.tables import METRIC
 
 MOST_DATASETS = 1000
 _HINT = "send the token of the page before, or none"
+
+
+class RunThatRead(NamedTuple):
+    """A run that has read a dataset."""
+
+    run: str
+    name: str
+    experiment: str
+    dataset: str
+    digest: str
+    context: str | None
+    columns: str
+    """The columns that it read, in the client's words; nothing if it did not say."""
 
 
 class DatasetSummary(NamedTuple):
@@ -111,3 +125,24 @@ def datasets_of(db: sqlite3.Connection, experiments: Sequence[str]) -> list[Data
     columns = "DISTINCT experiment.id, input.name, digest, context"
     query = f"SELECT {columns} FROM {joined} WHERE experiment.id IN ({marks}) LIMIT ?"
     return [DatasetSummary(*row) for row in db.execute(query, (*experiments, MOST_DATASETS))]
+
+
+def runs_that_read(db: sqlite3.Connection, datasets: Sequence[str], most: int) -> list[RunThatRead]:
+    """Return the runs that have read datasets of these names, or versions of them such as ``flights@12``; the
+    youngest first.
+    """
+    # What follows "@" in the order of bytes is "A".
+    named = " OR ".join(["input.name = ? OR (input.name >= ? AND input.name < ?)"] * len(datasets))
+    query = f"""
+        SELECT run.id, run.name, experiment.name, input.name, input.digest, context, input.body
+        FROM input JOIN run ON run.no = input.run JOIN experiment ON experiment.no = run.experiment
+        WHERE ({named}) AND NOT run.deleted ORDER BY run.started_ms DESC, run.id LIMIT ?
+    """
+    given = [text for name in datasets for text in (name, f"{name}@", f"{name}A")]
+    found = db.execute(query, (*given, most)) if datasets else ()
+    return [RunThatRead._make((*row[:-1], _said_columns(row[-1]))) for row in found]
+
+
+def _said_columns(body: bytes) -> str:
+    schema = msgspec.json.decode(body, type=DatasetInput).schema
+    return schema if isinstance(schema, str) else ""

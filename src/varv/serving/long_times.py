@@ -32,7 +32,7 @@ def long_matured(
         rows = predictions.asked(Instant(start), Instant(min(start + STRETCH, until)), columns)
         hashes, asked_at = hashes_of(rows["key"]), rows["requested_at"].to_physical().to_numpy()
         outcome = pl.Series("outcome", known.of_keys(hashes, asked_at)).cast(dtype)
-        parts.append(rows.with_columns(pl.Series("key", hashes), outcome))
+        parts.append(predictions.settled(rows.with_columns(pl.Series("key", hashes), outcome), known_by))
     return pl.concat(parts)
 
 

@@ -260,6 +260,10 @@ class Predictions:
             "requested_at", "key", maintain_order=True
         )
 
+    def settled(self, rows: pl.DataFrame, known_by: Instant) -> pl.DataFrame:
+        """Return requests with what is declared of those without an outcome; see `OutcomeSpec.settled`."""
+        return self._outcome.settled(rows, known_by)
+
     def outcomes(self, since: Instant, known_by: Instant) -> pl.DataFrame:
         """Return ``key``, ``outcome`` and ``known_at`` of what became known in [since, known_by]."""
         return self._stored.outcomes(since, known_by)
@@ -279,6 +283,9 @@ class Predictions:
         """
         if not self._outcome.column:
             return self._n_requested(until)
+        if self._outcome.no_outcome is not None:
+            settled = Instant(min(until, known_by - self._outcome.mature))
+            return self._n_requested(settled) + self.labelled(settled, until, known_by=known_by).height
         young = self.labelled(until, Instant(known_by + 1), known_by=known_by, columns=()).height
         return self._n_known(known_by) - young
 
@@ -312,6 +319,7 @@ class Predictions:
         if earlier.height:
             parts = [earlier, rows.select(earlier.columns)] if rows.height else [earlier]
             rows = pl.concat(parts).sort("requested_at", "key", maintain_order=True)
+        rows = self._outcome.settled(rows, known_by)
         named = rows.columns if columns is None else (*columns, "outcome", "known_at")
         return rows[[name for name in dict.fromkeys(named) if name in rows.columns]]
 

@@ -14,6 +14,7 @@ from varv.training.previous import Previous
 from varv.training.recipe import Train, incremental
 from varv.training.search import search
 from varv.training.training_set import Packaged, TrainingSet, packaged
+from varv.training.weights import InversePropensity, inverse_propensity
 
 __all__ = [
     "DirectFits",
@@ -22,6 +23,7 @@ __all__ = [
     "Fitter",
     "Foreign",
     "ImportInput",
+    "InversePropensity",
     "Packaged",
     "Previous",
     "Train",
@@ -30,6 +32,7 @@ __all__ = [
     "fit_package",
     "foreign_of",
     "incremental",
+    "inverse_propensity",
     "packaged",
     "read_foreign",
     "search",

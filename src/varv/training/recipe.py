@@ -16,7 +16,7 @@ from varv.kernel.wording import call_text
 from varv.pipelines.closure import code_closure
 from varv.training.search import Search
 from varv.training.training_set import TrainingSet
-from varv.training.weights import Weights
+from varv.training.weights import PROPENSITY, InversePropensity, Weights
 
 LEAST_VALIDATION = Duration(5 * DAY)
 """The held-out stretch is what a model is watched against later: fewer days say nothing about days."""
@@ -68,8 +68,8 @@ class Train:
     min_rows
         Fewer rows with an outcome than this is an error, not a model.
     weights
-        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, or
-        a function of `train.frame`. Finite numbers above zero.
+        How much each row counts, as `train.weights`: the name of a feature or of a column of the requests, a
+        function of `train.frame`, or ``varv.inverse_propensity()``. Finite numbers above zero.
     warm_start
         Whether a fit is given a fit of the champion as ``train.previous``, to start from. It is the latest
         one that has seen nothing of what is held out.
@@ -142,6 +142,13 @@ class Train:
         return (self.fit, self.weights) if callable(self.weights) else (self.fit,)
 
     @property
+    def weights_column(self) -> str | None:
+        """The column that weights are read from, which rows have to have; None if there is none."""
+        if isinstance(self.weights, InversePropensity):
+            return PROPENSITY
+        return self.weights if isinstance(self.weights, str) else None
+
+    @property
     def continues(self) -> bool:
         """Whether fits are given a fit of the champion."""
         return self.warm_start or self.strategy is not None
@@ -205,7 +212,7 @@ def _declared_truth(argument: str, value: object) -> bool:
 
 
 def _declared_weights(weights: object) -> Weights | None:
-    if weights is None or isinstance(weights, str):
+    if weights is None or isinstance(weights, str | InversePropensity):
         return weights
     hint = "name a column, or pass a function of the features"
     if not callable(weights):

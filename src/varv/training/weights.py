@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from varv.kernel.errors import InvalidInput
+from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.user_code import UserCode
 from varv.registry import Signature
+from varv.stats.sampling import MOST_WEIGHT
 
-Weights = str | Callable[[pl.DataFrame], Any]
-"""The name of a column, or a function of the features as `TrainingSet.frame` holds them."""
+PROPENSITY = "@inverse propensity"
+"""The column of rows that holds what each counts for by the probabilities on record."""
+
+
+class InversePropensity(msgspec.Struct, frozen=True):
+    """Weights by the probabilities on record; see `inverse_propensity`."""
+
+    clip: float = MOST_WEIGHT
+
+    def __repr__(self) -> str:
+        return f"varv.inverse_propensity(clip={self.clip:g})"
+
+    def stabilised(self, counts: np.ndarray) -> np.ndarray:
+        """Return weights of mean 1 from what rows count for, shape (n,)."""
+        clipped = np.minimum(counts, self.clip)
+        found: np.ndarray = clipped / clipped.mean() if len(clipped) else clipped
+        return found
+
+
+def inverse_propensity(*, clip: float = MOST_WEIGHT) -> InversePropensity:
+    """Declare that rows are weighed by the inverse of the probability with which their outcome came to be
+    seen: of being chosen to be labelled, and of the arm that answered; feedback by its own weight too.
+
+    `fit` finds them as ``train.weights``, with mean 1, and ``min_rows`` counts the rows of equal weight that
+    would say as much, (sum of w)^2 / sum of w^2.
+
+    Parameters
+    ----------
+    clip
+        What a row counts for at most, before the mean is made 1: a little bias for much less variance.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If it is below 1.
+
+    Examples
+    --------
+    >>> inverse_propensity(clip=10)
+    varv.inverse_propensity(clip=10)
+    """
+    if not (isinstance(clip, int | float) and 1 <= clip < math.inf):
+        hint = "give what one row counts for at most, 1 or more"
+        raise InvalidDeclaration("train", "clip", "is not allowed", given=repr(clip)[:60], hint=hint)
+    return InversePropensity(float(clip))
+
+
+Weights = str | InversePropensity | Callable[[pl.DataFrame], Any]
+"""The name of a column, probabilities on record, or a function of the features as `TrainingSet.frame` holds
+them.
+"""
 
 
 def weights_of(declared: Weights, rows: pl.DataFrame, signature: Signature) -> np.ndarray:
@@ -31,7 +83,10 @@ def weights_of(declared: Weights, rows: pl.DataFrame, signature: Signature) -> n
     UserCodeFailed
         If the function raised.
     """
-    if isinstance(declared, str):
+    values: Any
+    if isinstance(declared, InversePropensity):
+        name, values = repr(declared), declared.stabilised(_column(PROPENSITY, rows))
+    elif isinstance(declared, str):
         name, values = declared, _column(declared, rows)
     else:
         name = getattr(declared, "__qualname__", "weights")

@@ -77,7 +77,11 @@ def test_services_say_what_they_take_otherwise():
         featureServices=[
             service(
                 {"featureViewName": "a", "featureColumns": [{"name": "x"}]},
-                {"featureViewName": "b", "joinKeyMap": {"key": "other"}},
+                {
+                    "featureViewName": "b",
+                    "featureColumns": [{"name": "x"}, {"name": "y"}],
+                    "joinKeyMap": {"key": "other"},
+                },
                 {
                     "featureViewName": "c",
                     "featureViewNameAlias": "d",
@@ -86,13 +90,13 @@ def test_services_say_what_they_take_otherwise():
             )
         ],
     )
-    assert plan.lists[0].items == ("a", "c")
-    assert said(plan) == ["service s: b is joined by other keys"]
-    assert plan.lists[0].notes == (
-        "Feast takes of a only: x",
-        "b is left out: it is joined by other keys",
-        "c is called d there",
-    )
+    assert plan.lists[0].items == ("a", "b_other", "c")
+    assert said(plan) == []
+    assert [(use.name, use.of.name, use.asked_by) for use in plan.uses] == [
+        ("b_other", "b", {"key": "other"})
+    ]
+    assert plan.lists[0].notes == ("Feast takes of a only: x", "c is called d there")
+    assert 'b_other = b.used_as("b_other", asked_by={"key": "other"})' in declaration(plan, "/feast")
 
 
 def test_aggregations_become_a_view_for_each_column_and_window():

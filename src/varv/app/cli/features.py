@@ -17,6 +17,7 @@ from varv.app.online import offline_online
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.features.model import feature_kind
+from varv.features.online.model import readable_views
 from varv.features.online.verbs import (
     BackfillRequest,
     Freshness,
@@ -138,7 +139,10 @@ def _column(text: str) -> tuple[str, list[str]]:
 def _typed(desk: OnlineDesk, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
     """Return values as the columns of entities have them: a command line has texts only."""
     types = {
-        name: view.source.types()[name] for view in desk.declared() for name in view.entity if name in columns
+        asked: view.source.types()[own]
+        for view in readable_views(desk.declared())
+        for own, asked in zip(view.entity, view.asked, strict=True)
+        if asked in columns
     }
     return {
         name: values

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from varv.app.cli.access import answer, reading_home
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.settings import Settings
 from varv.features.skew import CLASSES, FeatureSkew
 from varv.home.skew.health import FeatureHealth, HealthReport, HealthRequest, health
+from varv.home.skew.reads import ShownReads
 from varv.home.skew.verbs import CompareRequest, SkewReport, SkewRequest, compare_now, skew
 from varv.kernel.clock import spoken
 from varv.kernel.errors import InvalidInput
@@ -50,6 +52,14 @@ def _skew_cells(one: FeatureSkew, alarmed: bool) -> tuple[str, ...]:
     return one.name, count(one.n), *shares, wrong, in_time, told
 
 
+def reads_blocks(reads: Sequence[ShownReads]) -> list[Block]:
+    """Return how fresh views were when they were read."""
+    if not reads:
+        return []
+    rows = [(one.view, count(one.n), f"{percent(one.share)} within {one.fresh}") for one in reads]
+    return [Heading("\nreads of features, last 7 days"), Grid(("view", "reads", "fresh"), rows)]
+
+
 def shown(options: argparse.Namespace, settings: Settings) -> None:
     """Show how each feature does."""
     with reading_home(settings) as desk:
@@ -61,7 +71,7 @@ def _health_blocks(found: HealthReport) -> list[Block]:
     names = ("feature", "source", "newest row", "missing", "before", "drift", "correlation", "skew")
     rows = [_health_cells(one) for one in found.features]
     head = f"{found.model}: {count(found.n_requests)} requests of the last week looked at"
-    return [Heading(head), Grid(names, rows)]
+    return [Heading(head), Grid(names, rows), *reads_blocks(found.reads)]
 
 
 def _health_cells(one: FeatureHealth) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from varv.app.cli.access import answer
 from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.cli.served_features import reads_blocks
 from varv.app.client.opening import reading
 from varv.app.settings import Loaded
-from varv.features.skew import SKEW
 from varv.home.model_status import ModelStatus, QualityStatus
+from varv.home.skew.model import OF_FEATURES
 from varv.home.status import StatusReport
 from varv.home.wording import validation_columns
 from varv.kernel.clock import SECOND, spoken
@@ -47,6 +48,7 @@ def _status_blocks(found: StatusReport) -> list[Block]:
         blocks += _model_blocks(model)
     blocks += _data_blocks(found)
     blocks += _pull_blocks(found)
+    blocks += reads_blocks(found.reads)
     blocks += _alarm_blocks(found)
     return (
         blocks
@@ -161,7 +163,7 @@ def _model_blocks(model: ModelStatus) -> list[Block]:
     alarms = [
         f"  alarm    {one.severity} {one.kind} {one.subject} since {one.since}, entry {one.seq}"
         for one in model.alarms
-        if one.kind != SKEW
+        if one.kind not in OF_FEATURES
     ]
     blocks += [Line(text) for text in alarms] or [Line("  alarms   none open on quality or drift")]
     return [*blocks, _version_grid(model)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from varv.app.desk import Desk
-from varv.app.online import by_name
 from varv.app.server.captured import Captured
 from varv.app.server.present import Present
 from varv.data import Quarantine
@@ -20,6 +19,7 @@ from varv.features import FeatureView
 from varv.features.online.materialising import Materialiser
 from varv.features.online.ports import KeyValue
 from varv.features.online.verbs import OnlineDesk
+from varv.features.reads import ReadCounts
 from varv.home.named_versions import named_versions
 from varv.kernel.clock import Clock
 from varv.kernel.faults import Faults
@@ -53,7 +53,7 @@ def let_act(
     desk.quarantine = QuarantineDesk(home.views, quarantine, present.live.settle, flows=True)
     desk.versions = _versions(present, clock)
     desk.publications = PublicationDesk(desk.versions, home.publications)
-    desk.online = _online(present, features, clock, faults)
+    desk.online = _online(present, features, clock, faults, desk.reads)
     outcomes = {name: parts.plan.outcome for name, parts in home.models.items()}
     desk.inbox = Inbox(
         home.datasets, home.declared, outcomes, clock, captured.log.keep_rows, max_rows=max_rows
@@ -72,15 +72,16 @@ def _versions(present: Present, clock: Clock) -> VersionsDesk:
     return VersionsDesk(home.folder, datasets, views, home.ledger, versions, rewrite, home.lock, flows=True)
 
 
-def _online(present: Present, features: KeyValue, clock: Clock, faults: Faults) -> OnlineDesk:
+def _online(
+    present: Present, features: KeyValue, clock: Clock, faults: Faults, reads: ReadCounts
+) -> OnlineDesk:
     home = present.home
 
     def declared() -> list[FeatureView]:
-        models = list(home.models.values())
-        return by_name(view for parts in models for view in parts.features.features.views)
+        return [view for parts in list(home.models.values()) for view in parts.features.features.views]
 
     def commit(facts: Sequence[Fact]) -> None:
         home.engine.tell(facts=facts)
 
     materialiser = Materialiser(home.datasets, home.views, features, clock, commit, faults)
-    return OnlineDesk(home.views, home.datasets, clock, features, declared, materialiser)
+    return OnlineDesk(home.views, home.datasets, clock, features, declared, materialiser, reads)

@@ -24,6 +24,7 @@ from varv.app.server.threads import Threads
 from varv.app.server.wire import Access
 from varv.app.settings import Settings
 from varv.features.online.ports import KeyValue
+from varv.features.reads import Reads, added
 from varv.home.change.carrying import last_change, require_accepted, require_settled
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied
@@ -107,6 +108,10 @@ class Driver:
         self._threads.start("checker", present.home.require_sound)
         log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
 
+    def reads(self) -> dict[str, Reads]:
+        """Return how fresh views were when they were read, since the server started."""
+        return added([self._workers.reads, self._owned.desk.reads.totals()])
+
     def _prepare(self, retire: Retirement) -> Present:
         """Return a home in the present. What a try before this one had in memory is thrown away."""
         self._opening.clock.release()
@@ -156,6 +161,7 @@ class Driver:
             stop=self._threads.stop,
             online_names=names_in(settings.online_views),
             every_s=settings.seal_every_s,
+            reads=self.reads,
         )
         desk.erasing = ErasureDesk(self._erasing.erase, self._erasing.go_on)
         self.present, self.live = present, present.live

@@ -41,6 +41,7 @@ from varv.app.server.wire import (
 from varv.app.server.worker_process import Owed, WorkerProcess
 from varv.data import Dataset
 from varv.data.intake import Batch
+from varv.features.reads import Reads, added
 from varv.fronts.inference.counts import Counts, together
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Digest
@@ -134,6 +135,7 @@ class Workers:
         self._uncaptured: Counter[ModelName] = Counter()
         self._counted: dict[ModelName, Counts] = {}  # by workers that have ended
         self._refused: Counter[str] = Counter()  # by those too
+        self._read: dict[str, Reads] = {}  # by those too
         self._sent = TelemetryCounts()
         self._lock = threading.RLock()
         self._warm: dict[tuple[ModelName, Version], Digest] = {}
@@ -254,6 +256,7 @@ class Workers:
             self._workers = [worker for worker in self._workers if worker not in workers]
             self._counted = together([self._counted, *(worker.counts for worker in workers)])
             self._refused = sum((worker.refusals for worker in workers), self._refused)
+            self._read = added([self._read, *(worker.reads for worker in workers)])
             self._sent = reduce(TelemetryCounts.plus, (worker.telemetry for worker in workers), self._sent)
         for worker in workers:
             worker.stop(STOP_WITHIN_S)
@@ -320,6 +323,12 @@ class Workers:
         """What was refused at the door, by reason and client, as far as workers have told."""
         with self._lock:
             return sum((worker.refusals for worker in self._workers), Counter(self._refused))
+
+    @property
+    def reads(self) -> dict[str, Reads]:
+        """Reads of the views that declare an age, as far as workers have told."""
+        with self._lock:
+            return added([self._read, *(worker.reads for worker in self._workers)])
 
     @property
     def telemetry(self) -> TelemetryCounts:
@@ -428,6 +437,7 @@ class Workers:
             self._workers.remove(ended)
             self._counted = together([self._counted, ended.counts])
             self._refused += ended.refusals
+            self._read = added([self._read, ended.reads])
             self._sent = self._sent.plus(ended.telemetry)
             if ended.is_new:
                 return

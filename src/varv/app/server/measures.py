@@ -14,6 +14,7 @@ from typing import NamedTuple
 from varv.app.server.telemetry import TelemetryCounts
 from varv.data.ingestion.views import PullsView
 from varv.features.online.verbs import OnlineShown
+from varv.features.reads import Reads
 from varv.fronts.inference.counts import N_BUCKETS, Counts
 from varv.home.alarms import alarm_list
 from varv.home.skew.views import SkewView
@@ -210,6 +211,22 @@ def of_online(views: Sequence[OnlineShown]) -> Iterator[Family]:
         "gauge",
         "When the newest row became known that a feature view holds online, since 1970.",
         [Sample(instant(one.newest) / SECOND, {"view": one.view}) for one in online if one.newest],
+    )
+
+
+def of_reads(reads: Mapping[str, Reads]) -> Iterator[Family]:
+    """Yield how fresh the views that declare an age were when they were read."""
+    yield Family(
+        "varv_feature_view_reads_total",
+        "counter",
+        "Reads of a feature view that declares an age, by models and online, an entity each.",
+        [Sample(one.n, {"view": name}) for name, one in reads.items()],
+    )
+    yield Family(
+        "varv_feature_view_fresh_reads_total",
+        "counter",
+        "Of these, reads at which the newest row of the view had at most that age.",
+        [Sample(one.n_fresh, {"view": name}) for name, one in reads.items()],
     )
 
 

@@ -19,6 +19,7 @@ from varv.data.known_keys import identity_of
 from varv.features import FeatureStore, FeatureView
 from varv.features.observed import ObservedState
 from varv.features.online.stored import StoredHistory
+from varv.features.reads import ReadCounts
 from varv.kernel.clock import Instant
 from varv.kernel.ids import DatasetName, Version
 from varv.kernel.ledger import Ledger
@@ -46,6 +47,8 @@ class Memory:
         Of the home.
     stored
         Returns what is behind a view that is read from the online store; None of one that is held here.
+    reads
+        Counts reads by models.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class Memory:
         secret: Secret,
         snapshots: Snapshots,
         stored: Callable[[FeatureView], StoredHistory | None] = lambda _: None,
+        reads: ReadCounts | None = None,
     ) -> None:
-        self.features = FeatureStore(secret, stored)
+        self.features = FeatureStore(secret, stored, reads)
         self._snapshots = snapshots
         self._empty: dict[DatasetName, frozenset[str]] = {}
         self._kept: dict[DatasetName, Version] = {}

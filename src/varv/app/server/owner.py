@@ -33,6 +33,7 @@ from varv.app.server.measures import (
     of_online,
     of_processes,
     of_pulls,
+    of_reads,
     of_record,
     of_requests,
     of_skew,
@@ -297,6 +298,8 @@ class _Server:
         yield from of_pulls(views, self._system.now())
         if online is not None:
             yield from of_online(online.shown())
+        if self._driver is not None:
+            yield from of_reads(self._driver.reads())
         yield from of_skew(views)
         yield of_alarms(views)
         yield from of_processes(pids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from varv.app.desk import Desk
@@ -20,9 +20,12 @@ from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.rounds import BEAT_S as ROUND_S
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
+from varv.features.reads import Reads
+from varv.home.skew.correlations import CorrelationWatch
+from varv.home.skew.reads import ReadsWatch
 from varv.home.skew.watching import BEAT_S, SkewWatch
 from varv.kernel.clock import Clock
-from varv.kernel.errors import FailedPrecondition, VarvError
+from varv.kernel.errors import FailedPrecondition, StorageFull, VarvError
 from varv.kernel.observe import log
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ class Rounds:
         The feature views that are served from the online store.
     every_s
         How often what was captured is taken in, and features online are brought up to it.
+    reads
+        Returns how fresh views were when they were read, since the server started.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class Rounds:
         stop: threading.Event,
         online_names: frozenset[str],
         every_s: float,
+        reads: Callable[[], Mapping[str, Reads]],
     ) -> None:
+        self._reads = reads
         self._present = present
         self._desk = desk
         self._captured = captured
@@ -128,8 +135,14 @@ class Rounds:
     def _watch_skew(self) -> None:
         home, ended = self._present.home, self._present.ended
         watch = SkewWatch(self._desk.measuring, home.engine, home.views, self._clock)
+        reads = ReadsWatch(self._reads, home.engine, self._clock)
+        correlations = CorrelationWatch(self._desk.features, home.engine)
         while not ended.wait(BEAT_S):
             self._patience.until_done(lambda: watch.beat(ended.is_set))
+            self._patience.until_done(reads.beat)
+            self._patience.until_done(lambda: correlations.beat(ended.is_set))
+        with suppress(StorageFull):
+            reads.settle()
 
     def _watch_data(self) -> None:
         home, ended = self._present.home, self._present.ended

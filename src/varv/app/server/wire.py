@@ -8,6 +8,7 @@ import msgspec
 
 from varv.app.server.telemetry import Telemetry, TelemetryCounts
 from varv.app.server.tls import TlsFiles
+from varv.features.reads import Reads
 from varv.fronts.access import Client
 from varv.fronts.inference.counts import Counts
 from varv.kernel.codec import Digest
@@ -167,6 +168,8 @@ class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests of each model, since the worker started; with some replies."""
     refusals: dict[str, int] = {}
     """What was refused at the door since then, by reason and client: ``rate/shop``."""
+    reads: dict[str, Reads] = {}
+    """Of the views that declare an age, since then."""
     telemetry: TelemetryCounts | None = None
     """What became of what was traced and logged; with these replies too."""
     code: str = ""

@@ -25,7 +25,7 @@ from varv.adapters.apart import Apart
 from varv.adapters.observers import EventSender
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_ledger, open_snapshots, open_views
-from varv.app.online import by_name, online_store, stored_by
+from varv.app.online import online_store, stored_by
 from varv.app.server.data_server import DataServer
 from varv.app.server.draining import drain
 from varv.app.server.memory import Memory
@@ -56,7 +56,9 @@ from varv.data.intake import Batch
 from varv.data.shape import in_shape
 from varv.data.versions import table_of
 from varv.features import FeatureEngine
+from varv.features.online.model import readable_views
 from varv.features.online.reading import OnlineReader
+from varv.features.reads import ReadCounts
 from varv.fronts.access import Door, Origins
 from varv.fronts.gateway import Gateway
 from varv.fronts.inference import HotCalls, Inference, Together, create_inference
@@ -138,6 +140,7 @@ class Worker:
         self._senders: dict[ModelName, EventSender] = {}
         self._variables = around.variables
         self._features = online_store(self._home, start.online.store)
+        self._reads = ReadCounts()
         self._declared: dict[DatasetName, Dataset] = {}
         self._memory: Memory | None = None
 
@@ -192,7 +195,11 @@ class Worker:
     def _counted(self, reply: WorkerReply) -> WorkerReply:
         """Return a reply with what was counted so far."""
         return msgspec.structs.replace(
-            reply, counts=self._counts(), refusals=self._refusals(), telemetry=self.telemetry.counts
+            reply,
+            counts=self._counts(),
+            refusals=self._refusals(),
+            reads=self._reads.totals(),
+            telemetry=self.telemetry.counts,
         )
 
     def _refusals(self) -> dict[str, int]:
@@ -210,7 +217,7 @@ class Worker:
         secret = Secret(self._home / SECRET_FILE)
         online = self._start.online
         stored = stored_by(self._features, online.views)
-        memory = Memory(secret, open_snapshots(self._home), stored)
+        memory = Memory(secret, open_snapshots(self._home), stored, self._reads)
         ledger = open_ledger(self._home, read_only=True)
         try:
             views = open_views(ledger, self._home)
@@ -231,9 +238,9 @@ class Worker:
             for one in schemas
         }
         by_model = {str(one.model): one.features.views for one in schemas}
-        views = by_name(view for several in by_model.values() for view in several)
+        views = readable_views(view for several in by_model.values() for view in several)
         if views:
-            reader = OnlineReader(self._features, views)
+            reader = OnlineReader(self._features, views, self._reads)
             self.inference.features = OnlineFeatures(reader, by_model, self.inference.door)
         self.inference.door.costs = {
             model: one.cost for model, one in self.inference.models.items() if one.cost > 1

@@ -14,6 +14,7 @@ import msgspec
 from varv.app.server.beginning import Begun
 from varv.app.server.telemetry import TelemetryCounts
 from varv.app.server.wire import Order, Start, WorkerOrder, WorkerReply
+from varv.features.reads import Reads
 from varv.fronts.inference.counts import Counts
 from varv.kernel.errors import DeadlineExceeded, Unavailable, tree
 from varv.kernel.ids import ModelName
@@ -42,6 +43,7 @@ class WorkerProcess:
         self.counts: dict[ModelName, Counts] = {}
         """What it has counted, as far as it has told."""
         self.refusals: Counter[str] = Counter()
+        self.reads: dict[str, Reads] = {}
         self.telemetry = TelemetryCounts()
         self._lock = threading.Lock()
         self._number = 0
@@ -85,6 +87,7 @@ class WorkerProcess:
         self.has_answered = True
         self.counts = reply.counts or self.counts
         self.refusals = Counter(reply.refusals or self.refusals)
+        self.reads = reply.reads or self.reads
         self.telemetry = reply.telemetry or self.telemetry
         with self._lock:
             owed = self._owed.pop(reply.number, None)

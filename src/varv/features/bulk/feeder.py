@@ -65,9 +65,10 @@ class BulkFeeder:
         own
             The views whose rows are these requests; see `FeatureSet.own_views`.
         """
-        together: dict[tuple[str, str, tuple[str, ...]], list[FeatureView]] = {}
+        together: dict[tuple[str, ...], list[FeatureView]] = {}
         for view in views:
-            together.setdefault((view.source.name, view.part, view.entity), []).append(view)
+            whose = (view.source.name, view.part, *view.entity, *view.asked)
+            together.setdefault(whose, []).append(view)
         found: dict[str, pl.Series] = {}
         for alike in together.values():
             found |= self._of(alike, requests, strictly=alike[0] in own)
@@ -79,7 +80,7 @@ class BulkFeeder:
         """Return the features of views of one part and entity, whose rows are read together."""
         dataset = views[0].source
         types = {name: dataset.types()[name] for name in views[0].entity}
-        entities = EntityCodes(requests.rows, types)
+        entities = EntityCodes(views[0].entities_in(requests.rows), types)
         asked = np.flatnonzero(requests.timed)
         if not len(asked):
             return _nothing(views, requests.rows.height)

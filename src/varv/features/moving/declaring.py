@@ -16,6 +16,7 @@ from varv.features.moving.planning import (
     DerivedPlan,
     ListPlan,
     Plan,
+    UsePlan,
     ViewPlan,
     called,
 )
@@ -40,6 +41,7 @@ def declaration(plan: Plan, folder: str) -> str:
     blocks = [
         *(_noted(_dataset(one), plan, f"source {called(one.source)}") for one in plan.datasets),
         *(_noted(_view(one), plan, *_abouts(one)) for one in plan.views),
+        *(_use(one) for one in plan.uses),
         *(_derived(one) for one in plan.derived),
         *(_list(one) for one in plan.lists),
     ]
@@ -168,6 +170,15 @@ def _view(one: ViewPlan) -> str:
     if one.ttl:
         arguments.append(f"ttl={quoted(one.ttl)}")
     return _call(one.variable, "varv.FeatureView", arguments, one.reason)
+
+
+def _use(one: UsePlan) -> str:
+    pairs = ", ".join(f"{quoted(own)}: {quoted(asked)}" for own, asked in one.asked_by.items())
+    arguments = [quoted(one.name), f"asked_by={{{pairs}}}"]
+    whole = f"{one.variable} = {one.of.variable}.used_as({', '.join(arguments)})"
+    if len(whole) <= _WIDTH:
+        return whole
+    return _call(one.variable, f"{one.of.variable}.used_as", arguments, "")
 
 
 def _derived(one: DerivedPlan) -> str:

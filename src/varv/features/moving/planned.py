@@ -12,6 +12,7 @@ from varv.features.moving.planning import (
     Names,
     Plan,
     RowsOf,
+    UsePlan,
     ViewPlan,
     datasets_of,
     view_of,
@@ -121,11 +122,11 @@ def _list(service: FeastService, plan: Plan, names: Names) -> ListPlan:
     items: dict[str, None] = {}
     notes: list[str] = []
     for one in service.projections:
-        items.update(dict.fromkeys(_items(one, plan)))
-        if not _items(one, plan) or one.join_key_map:
-            why = "joined by other keys" if one.join_key_map else "not imported"
-            names.left(f"service {service.name}", f"{one.view} is {why}")
-            notes.append(f"{one.view} is left out: it is {why}")
+        found = [use.variable for use in _uses(one, plan, names)] if one.join_key_map else _items(one, plan)
+        items.update(dict.fromkeys(found))
+        if not found:
+            names.left(f"service {service.name}", f"{one.view} is not imported")
+            notes.append(f"{one.view} is left out: it is not imported")
         notes += _narrowed(one, plan)
     return ListPlan(
         variable=names.variable(service.name, "features"),
@@ -137,19 +138,33 @@ def _list(service: FeastService, plan: Plan, names: Names) -> ListPlan:
 
 def _items(one: Projection, plan: Plan) -> list[str]:
     """Return the variables of what a service takes, with the views that derived features look at."""
-    if one.join_key_map:
-        return []
     views = [view.variable for view in plan.views if view.feast.name == one.view and not view.reason]
     derived = [each for each in plan.derived if each.view == one.view and not each.reason]
     return [*views, *(read for each in derived for read in each.reads), *(each.variable for each in derived)]
 
 
+def _uses(one: Projection, plan: Plan, names: Names) -> list[UsePlan]:
+    """Return the uses of a view by other columns; several where a view has become several."""
+    found: list[UsePlan] = []
+    for view in plan.views:
+        if view.feast.name != one.view or view.reason:
+            continue
+        asked_by = {own: theirs for own, theirs in one.join_key_map.items() if own in view.feast.join_keys}
+        wanted = one.alias if one.alias not in ("", one.view) else "_".join([one.view, *asked_by.values()])
+        wide = f"{wanted}{view.name.removeprefix(one.view)}" if view.name.startswith(one.view) else wanted
+        same = [use for use in plan.uses if (use.of, use.asked_by) == (view, asked_by)]
+        if not same:
+            name = names.name("view", wide, "view")
+            same = [UsePlan(variable=names.variable(wide, "view"), name=name, of=view, asked_by=asked_by)]
+            plan.uses += same
+        found += same
+    return found
+
+
 def _narrowed(one: Projection, plan: Plan) -> Iterator[str]:
     """Yield that a service takes some features of a view, which is one thing here."""
     view = plan.imported(one.view)
-    if one.join_key_map:
-        return
     if view is not None and not view.window and not set(view.columns) <= set(one.columns):
         yield f"Feast takes of {one.view} only: {', '.join(one.columns)}"
-    if one.alias and one.alias != one.view:
+    if one.alias and one.alias != one.view and not one.join_key_map:
         yield f"{one.view} is called {one.alias} there"

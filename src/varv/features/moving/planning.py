@@ -82,6 +82,16 @@ class ViewPlan:
 
 
 @dataclass(kw_only=True)
+class UsePlan:
+    """A view that a service joins by other columns, under a name of its own."""
+
+    variable: str
+    name: str
+    of: ViewPlan
+    asked_by: dict[str, str]
+
+
+@dataclass(kw_only=True)
 class DerivedPlan:
     """A feature that is computed when a request is made."""
 
@@ -114,6 +124,7 @@ class Plan:
     project: str
     datasets: list[DatasetPlan] = field(default_factory=list)
     views: list[ViewPlan] = field(default_factory=list)
+    uses: list[UsePlan] = field(default_factory=list)
     derived: list[DerivedPlan] = field(default_factory=list)
     lists: list[ListPlan] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)

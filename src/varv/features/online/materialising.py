@@ -108,7 +108,7 @@ class Materialiser:
 
     def drop_unnamed(self, named: Sequence[FeatureView]) -> list[GenerationDropped]:
         """Remove definitions that none of these views has, and generations that are not current."""
-        digests = {digest_of_view(view) for view in named}
+        digests = {digest_of_view(view.of) for view in named}
         with self._views.reading(OnlineView) as online:
             of_each = [one.last for several in online.views.values() for one in several.values()]
         gone = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from varv.features.model import FeatureView
@@ -131,6 +133,25 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 def note_of(data: bytes) -> Note:
     """Return the note that bytes hold."""
     return msgspec.json.decode(data, type=Note)
+
+
+def kept_views(declared: Iterable[FeatureView]) -> list[FeatureView]:
+    """Return the views whose rows the store keeps, of each name the first, since those that are declared come
+    before those that are kept; of uses what they are uses of.
+    """
+    found: dict[str, FeatureView] = {}
+    for view in declared:
+        found.setdefault(view.of.name, view.of)
+    return list(found.values())
+
+
+def readable_views(declared: Iterable[FeatureView]) -> list[FeatureView]:
+    """Return the views that can be read, one of each name: those that are kept, and their uses."""
+    declared = list(declared)
+    found = {view.name: view for view in kept_views(declared)}
+    for view in declared:
+        found.setdefault(view.name, view)
+    return list(found.values())
 
 
 def table_name(view: FeatureView, digest: Digest) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from varv.features.online.entity_keys import entity_key
 from varv.features.online.materialising import kept_layout
 from varv.features.online.model import Note, note_of, table_name
 from varv.features.online.ports import Found, KeyValue, Pointer
+from varv.features.reads import ReadCounts
 from varv.features.run import Run
 from varv.features.view_history import rows_of
 from varv.kernel.clock import Instant, iso
@@ -67,7 +69,7 @@ class ViewReader:
 
     def __init__(self, view: FeatureView) -> None:
         self.view = view
-        self.table = table_name(view, digest_of_view(view))
+        self.table = table_name(view.of, digest_of_view(view.of))
         self.rows = rows_of(view)
         self.layout = kept_layout(view)
         self.names = view.feature_names()
@@ -76,6 +78,11 @@ class ViewReader:
         self._is_text = [kind == "categorical" for kind in view.kinds().values()]
         self._empty = History(self.rows.columns)
         self._noted: tuple[Pointer, Note] | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """When the newest row became known that is in what was read last; None if nothing is."""
+        return None if self._noted is None else self._noted[1].newest
 
     def note(self, found: Found) -> Note:
         """Return what was noted when the generation became current.
@@ -177,11 +184,17 @@ class OnlineReader:
         Where they are.
     views
         Those that can be asked for.
+    reads
+        Counts reads.
     """
 
-    def __init__(self, store: KeyValue, views: Sequence[FeatureView]) -> None:
+    def __init__(
+        self, store: KeyValue, views: Sequence[FeatureView], reads: ReadCounts | None = None
+    ) -> None:
         self.store = store
         self.readers = {view.name: ViewReader(view) for view in views}
+        self.reads = reads or ReadCounts()
+        self._reads = {view.name: self.reads.of(view) for view in views}
 
     def reader(self, view: str) -> ViewReader:
         """Return what reads a view.
@@ -220,24 +233,32 @@ class OnlineReader:
         readers = [self.reader(view) for view in views]
         keys: dict[tuple[str, ...], list[bytes]] = {}
         for one in readers:
-            if one.view.entity not in keys:
-                keys[one.view.entity] = _keys(one.view, entities)
-        found = self.store.get_many({one.table: keys[one.view.entity] for one in readers})
+            if one.view.asked not in keys:
+                keys[one.view.asked] = _keys(one.view, entities)
+        asked: dict[str, list[bytes]] = {}
+        for one in readers:
+            # Uses of one view share a table.
+            asked[one.table] = asked.get(one.table, []) + keys[one.view.asked]
+        found = self.store.get_many(asked)
+        values = {table: iter(held.values) for table, held in found.items()}
         answered = []
         for one in readers:
-            held = found[one.table]
-            note = one.note(held)
+            note = one.note(found[one.table])
             one.require_kept(note, instant)
-            answered.append(ViewRead(one.view, [one.find(value, instant) for value in held.values], note))
+            n = len(keys[one.view.asked])
+            if (reads := self._reads[one.view.name]) is not None:
+                reads.count(n, instant, note.newest)
+            own = islice(values[one.table], n)
+            answered.append(ViewRead(one.view, [one.find(value, instant) for value in own], note))
         return answered
 
 
 def _keys(view: FeatureView, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
-    missing = [name for name in view.entity if name not in entities]
+    missing = [name for name in view.asked if name not in entities]
     if missing:
-        hint = f"features of {view.name} are by {', '.join(view.entity)}"
+        hint = f"features of {view.name} are by {', '.join(view.asked)}"
         raise InvalidInput("entity", missing[0], "is missing", hint=hint)
     if not view.entity:
         n = max((len(values) for values in entities.values()), default=1)
         return [entity_key(())] * n
-    return [entity_key(values) for values in zip(*(entities[name] for name in view.entity), strict=True)]
+    return [entity_key(values) for values in zip(*(entities[name] for name in view.asked), strict=True)]

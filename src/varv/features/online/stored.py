@@ -42,6 +42,13 @@ class StoredHistory:
         self.n_numbers = self._is_text.count(False)
         """How many numeric features it has."""
 
+    @property
+    def newest(self) -> int | None:
+        """When the newest row became known that the generation holds which was read last; None if it holds
+        none.
+        """
+        return self._reader.newest
+
     def lookup_one(
         self, entity: Sequence[Any], instant: Instant, numbers: list[float], *, strictly: bool = False
     ) -> list[str | None]:

@@ -13,9 +13,16 @@ from varv.data.service import Datasets
 from varv.features.definitions import digest_of_view
 from varv.features.model import FeatureView, exported, feature_kind, kept_as
 from varv.features.online.materialising import Materialiser
-from varv.features.online.model import OnlineView, ViewMaterialised, table_name
+from varv.features.online.model import (
+    OnlineView,
+    ViewMaterialised,
+    kept_views,
+    readable_views,
+    table_name,
+)
 from varv.features.online.ports import KeyValue, Table
 from varv.features.online.reading import OnlineReader, ViewRead
+from varv.features.reads import ReadCounts
 from varv.kernel.clock import Clock, instant, iso
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -131,6 +138,8 @@ class OnlineDesk:
         Returns the feature views by now.
     materialiser
         Writes the store; None where the home is only read.
+    reads
+        Counts reads.
     """
 
     def __init__(
@@ -141,6 +150,7 @@ class OnlineDesk:
         store: KeyValue,
         declared: Callable[[], Sequence[FeatureView]],
         materialiser: Materialiser | None,
+        reads: ReadCounts | None = None,
     ) -> None:
         self.views = views
         self.datasets = datasets
@@ -148,31 +158,32 @@ class OnlineDesk:
         self.store = store
         self.declared = declared
         self.materialiser = materialiser
+        self._reads = reads or ReadCounts()
         self._alone = threading.Lock()
         self._reader: tuple[tuple[str, ...], OnlineReader] | None = None
 
     @property
     def reader(self) -> OnlineReader:
         """What reads the views that are declared by now."""
-        views = self.declared()
+        views = readable_views(self.declared())
         digests = tuple(map(digest_of_view, views))
         if self._reader is None or self._reader[0] != digests:
-            self._reader = digests, OnlineReader(self.store, views)
+            self._reader = digests, OnlineReader(self.store, views, self._reads)
         return self._reader[1]
 
     def chosen(self, names: Iterable[str]) -> list[FeatureView]:
-        """Return views by their names, all if there is none.
+        """Return views by their names, or those of their uses; all if there is none.
 
         Raises
         ------
         NotFound
             If there is no such view.
         """
-        known = {view.name: view for view in self.declared()}
+        known = {view.name: view.of for view in readable_views(self.declared())}
         for name in names:
             if name not in known:
                 raise NotFound("feature view", name[:80], hint=f"there are {', '.join(known) or 'none'}")
-        return [known[name] for name in names] or list(known.values())
+        return list(dict.fromkeys(known[name] for name in names)) or kept_views(self.declared())
 
     def act(self, act: Callable[[Materialiser], Any]) -> Any:
         """Have the materialiser do something, one at a time."""
@@ -185,21 +196,21 @@ class OnlineDesk:
         """Bring views of these names, and all that are online, up to what their datasets say."""
         with self.views.reading(OnlineView) as online:
             held = set(online.views)
-        for view in self.declared():
+        for view in kept_views(self.declared()):
             if view.name in names or view.name in held:
                 self.act(lambda writer, view=view: writer.materialise(view, by="server"))
 
     def shown(self) -> list[OnlineShown]:
         """Return every view, and how fresh it is."""
-        return [self._shown(view) for view in self.declared()]
+        return [self._shown(view) for view in readable_views(self.declared())]
 
     def _shown(self, view: FeatureView) -> OnlineShown:
-        digest = digest_of_view(view)
+        digest = digest_of_view(view.of)
         with self.views.reading(OnlineView) as online:
-            held = online.of(view.name, digest)
+            held = online.of(view.of.name, digest)
         shown = OnlineShown(
             view=view.name,
-            entity=view.entity,
+            entity=view.asked,
             features=tuple(map(exported, view.feature_names())),
             dataset=view.source.name,
             digest=digest,
@@ -216,7 +227,7 @@ class OnlineDesk:
             n_late=held.n_late,
             newest="" if last.newest is None else iso(last.newest),
             at=iso(held.at),
-            size_bytes=self.store.size_bytes(Table(table_name(view, digest), last.generation)),
+            size_bytes=self.store.size_bytes(Table(table_name(view.of, digest), last.generation)),
         )
 
 
@@ -318,10 +329,10 @@ def typed_entities(
     for name in views:
         view = reader.reader(name).view
         types = view.source.types()
-        for column in view.entity:
+        for column, own in zip(view.asked, view.entity, strict=True):
             values = entities.get(column)
             if values is not None:
-                typed[column] = _typed(column, types[column], values)
+                typed[column] = _typed(column, types[own], values)
     return typed
 
 

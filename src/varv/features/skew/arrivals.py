@@ -124,8 +124,12 @@ def _asked(
     source: Dataset, views: Sequence[FeatureView], requests: pl.DataFrame
 ) -> Callable[[pl.DataFrame], npt.NDArray[np.bool_]]:
     """Return what says of base rows whether they are of an entity that some request asks for."""
-    kinds = dict.fromkeys(view.entity for view in views)
-    codes = [EntityCodes(requests, {name: source.types()[name] for name in kind}) for kind in kinds]
+    kinds = {(view.entity, view.asked): view for view in views}
+    types = source.types()
+    codes = [
+        EntityCodes(view.entities_in(requests), {name: types[name] for name in view.entity})
+        for view in kinds.values()
+    ]
     return lambda rows: np.logical_or.reduce([one.of(rows) >= 0 for one in codes])
 
 

@@ -188,7 +188,7 @@ class _Comparing:
         """Return which requests were served with what is right for another entity of these requests."""
         rows = self._served.rows
         found = np.zeros(rows.height, np.bool_)
-        entity = list(dict.fromkeys(name for view in group.views for name in view.entity))
+        entity = list(dict.fromkeys(name for view in group.views for name in view.asked))
         others = (
             rows.select(entity).unique(maintain_order=True).head(_MOST_ENTITIES) if entity else rows.clear()
         )

@@ -93,7 +93,8 @@ def out_of_date_since(
     """
     since = instants_of(requests, at).copy()
     for view in views:
-        entities = EntityCodes(requests, {name: view.source.types()[name] for name in view.entity})
+        types = {name: view.source.types()[name] for name in view.entity}
+        entities = EntityCodes(view.entities_in(requests), types)
         came = _came(steps, view, entities).filter(pl.col("step") > int(states.min(initial=0)))
         asked = pl.DataFrame({"code": entities.requests, "at": since, "state": states}).with_row_index(
             "place"

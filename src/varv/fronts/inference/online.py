@@ -70,7 +70,8 @@ class OnlineFeatures:
     def _require(self, caller: Caller, views: Sequence[str]) -> None:
         if caller.models is None:
             return
-        allowed = {view.name for model in caller.models for view in self._models.get(model, ())}
+        own = [view for model in caller.models for view in self._models.get(model, ())]
+        allowed = {name for view in own for name in (view.name, view.of.name)}
         for view in views:
             if view not in allowed:
                 hint = "ask whoever runs the server; rights are declared in varv.toml"

@@ -7,7 +7,7 @@ HTML by a template and as JSON beside it. Pages know no request and no response;
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from varv.data.alarms import DataAlarmsView
 from varv.data.ingestion.views import PullsView
 from varv.data.views import DatasetsView
 from varv.home.change.views import ChangesView
+from varv.home.skew.reads import ReadsView
 from varv.home.skew.views import SkewView
 from varv.home.tracking.looking import RunDesk
 from varv.home.views import HomeView
@@ -31,6 +32,7 @@ from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.registry import RegistryView
 from varv.rollout import RolloutsView
+from varv.runs.histories import RunThatRead
 from varv.serving.views import RoutingView
 
 MOST_DIGITS = 18
@@ -78,6 +80,7 @@ class Reading:
     datasets: DatasetsView
     changes: ChangesView
     skew: SkewView
+    reads: ReadsView
     data_alarms: DataAlarmsView
     pulls: PullsView
     labels: LabelsView
@@ -89,6 +92,10 @@ class Reading:
     """The home, where the output of trainings is."""
     runs: RunDesk | None = None
     """Where runs are; None where none are tracked, or where whoever asks may not read them."""
+
+    def that_read(self, datasets: Sequence[str]) -> Sequence[RunThatRead]:
+        """Return the runs that have read datasets of some names; none where whoever asks may read no runs."""
+        return () if self.runs is None else self.runs.that_read(datasets)
 
     def require_runs(self) -> RunDesk:
         """Return what reads runs.
@@ -144,6 +151,7 @@ def reading(
             datasets=stack.enter_context(views.reading(DatasetsView)),
             changes=stack.enter_context(views.reading(ChangesView)),
             skew=stack.enter_context(views.reading(SkewView)),
+            reads=stack.enter_context(views.reading(ReadsView)),
             data_alarms=stack.enter_context(views.reading(DataAlarmsView)),
             pulls=stack.enter_context(views.reading(PullsView)),
             labels=stack.enter_context(views.reading(LabelsView)),

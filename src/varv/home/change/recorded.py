@@ -137,6 +137,8 @@ def _recorded_schema(
     kept = _kept(views, ledger, model, known, [one.name for one in declared.features])
     requests = datasets[declared.requests]
     features = FeatureSet((*rebuilt(declared.features, datasets), *rebuilt(kept, datasets)), requests)
+    for one in features.views:
+        one.fresh = declared.fresh.get(one.name)
     schema = RequestSchema(model, requests, features, task, declared.unit, serving=declared.serving)
     first = None if record is None else record.first_features
     return schema if first is None else with_optional(schema, first | {one.view or one.name for one in kept})

@@ -17,11 +17,13 @@ from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition
 from varv.features.skew import FeatureSkew
 from varv.home.skew.desk import FeatureDesk
+from varv.home.skew.reads import ShownReads, shown_reads
 from varv.home.skew.views import SkewView
 from varv.kernel.clock import DAY, Instant, iso, spoken
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.verbs import READ, verb
+from varv.loop.model import Declared
 from varv.loop.views import LoopView
 from varv.monitoring.model import FeatureDrift
 from varv.monitoring.views import MonitoringView
@@ -85,6 +87,8 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     n_requests: int
     """That missing values and correlations of the last week are of."""
     features: tuple[FeatureHealth, ...]
+    reads: tuple[ShownReads, ...] = ()
+    """How fresh its views that declare an age were when they were read, by whichever model."""
 
 
 @verb("features.health", needs=READ)
@@ -97,17 +101,13 @@ def health(desk: FeatureDesk, asked: HealthRequest) -> HealthReport:
         If nothing is on record of what the model reads.
     """
     model, now = desk.records.model(asked.model), desk.records.clock.now()
-    with desk.records.views.reading(LoopView) as loops:
-        record = loops.loops.get(model)
-        declared = None if record is None else record.declared
-    if declared is None:
-        hint = "run varv up once, which puts it on record"
-        raise FailedPrecondition("model", model, "has no features on record", hint=hint)
+    declared = _declared(desk, model)
     names = [one.name for one in declared.features]
     recent = _days(desk, model, names, now, RECENT_DAYS, 0)
     earlier = _days(desk, model, names, now, EARLIER_DAYS, RECENT_DAYS)
     missing, before = _missing(recent, names), _missing(earlier, names)
-    changes = _changes([one for one in declared.features if one.kind == "numeric"], earlier, recent)
+    numeric = _numeric(declared)
+    changes = _surest(numeric, _shifts(numeric, earlier, recent))
     drifts, skew = _on_record(desk, model, now)
     features = [
         msgspec.structs.replace(
@@ -121,7 +121,45 @@ def health(desk: FeatureDesk, asked: HealthRequest) -> HealthReport:
         for one in declared.features
     ]
     n_requests = sum(day.height for day in recent)
-    return HealthReport(model=model, now=iso(now), n_requests=n_requests, features=tuple(features))
+    own = {one.view for one in declared.features}
+    reads = tuple(one for one in shown_reads(desk.records.views, now) if one.view in own)
+    return HealthReport(
+        model=model, now=iso(now), n_requests=n_requests, features=tuple(features), reads=reads
+    )
+
+
+def changed_correlations(
+    desk: FeatureDesk, model: ModelName, now: Instant
+) -> dict[tuple[str, str], CorrelationChange]:
+    """Return how the correlation of each pair of features has changed in the last week, by the pair.
+
+    Raises
+    ------
+    FailedPrecondition
+        If nothing is on record of what the model reads.
+    """
+    names = _numeric(_declared(desk, model))
+    recent = _days(desk, model, names, now, RECENT_DAYS, 0)
+    earlier = _days(desk, model, names, now, EARLIER_DAYS, RECENT_DAYS)
+    return {
+        (names[one.one], names[one.other]): _change(names[one.other], one)
+        for one in _shifts(names, earlier, recent)
+    }
+
+
+def _declared(desk: FeatureDesk, model: ModelName) -> Declared:
+    with desk.records.views.reading(LoopView) as loops:
+        record = loops.loops.get(model)
+        declared = None if record is None else record.declared
+    if declared is None:
+        hint = "run varv up once, which puts it on record"
+        raise FailedPrecondition("model", model, "has no features on record", hint=hint)
+    return declared
+
+
+def _numeric(declared: Declared) -> list[str]:
+    """Return the features whose correlations are looked at."""
+    return [one.name for one in declared.features if one.kind == "numeric"][:MOST_CORRELATED]
 
 
 def _on_record(
@@ -177,14 +215,16 @@ def _missing(days: Sequence[pl.DataFrame], names: Sequence[str]) -> dict[str, fl
     return found
 
 
-def _changes(
-    numeric: Sequence[FeatureDefinition], before: Sequence[pl.DataFrame], after: Sequence[pl.DataFrame]
-) -> Mapping[str, CorrelationChange]:
+def _shifts(
+    names: Sequence[str], before: Sequence[pl.DataFrame], after: Sequence[pl.DataFrame]
+) -> list[Shift]:
+    """Return how each pair of features is correlated, before and after."""
+    days = [[_matrix(day, names) for day in side] for side in (before, after)]
+    return correlation_shifts(*days)
+
+
+def _surest(names: Sequence[str], shifts: Sequence[Shift]) -> Mapping[str, CorrelationChange]:
     """Return the surest change of each feature whose correlation with another one has changed."""
-    names = [one.name for one in numeric][:MOST_CORRELATED]
-    shifts = correlation_shifts(
-        [_matrix(day, names) for day in before], [_matrix(day, names) for day in after]
-    )
     found: dict[str, CorrelationChange] = {}
     for shift in shifts:
         if shift.p_value > CHANGED:

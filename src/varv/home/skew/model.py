@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from varv.features.skew import FeatureSkew
-from varv.kernel.clock import HOUR, Duration
+from varv.features.reads import Reads
+from varv.features.skew import SKEW, FeatureSkew
+from varv.kernel.clock import HOUR, Duration, spoken
 from varv.kernel.codec import Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count
 from varv.monitoring.model import Window
 
+CORRELATION = "correlation"
+"""The kind of the alarm on two features that no longer go together as they did."""
+OF_FEATURES = frozenset({SKEW, CORRELATION})
+"""The kinds of alarms on features that are served."""
 EVERY = HOUR
 SETTLES = HOUR
 """How long after its end an hour is compared, so that rows that come late have come."""
@@ -46,3 +51,19 @@ class SkewMeasured(Event, frozen=True, kw_only=True):
         apart = [f"{one.name} {one.said()}" for one in self.features if one.equal < one.n]
         of = f"{count(self.n_compared)} of {count(self.n_requests)} requests compared"
         return f"{of}: {'; '.join(apart) or 'all features equal'}"
+
+
+@event("features.reads_counted")
+class ReadsCounted(Event, frozen=True, kw_only=True):
+    """Views that declare an age were read by models and online: how often, and how often as fresh as that."""
+
+    window: Window
+    views: dict[str, Reads]
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        shares = [
+            f"{name} {one.share:.1%} of {count(one.n)} within {spoken(one.fresh)}"
+            for name, one in self.views.items()
+        ]
+        return f"features as fresh as declared: {'; '.join(shares)}"

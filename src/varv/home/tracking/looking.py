@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -21,7 +22,7 @@ from varv.runs.comparing import Compared, RunLine, leaves, line_of
 from varv.runs.curves import BUCKETS, MOST_CURVES, MOST_MEMBERS, Axis, Curves, Drawn, curves_of
 from varv.runs.experiment_search import ExperimentQuery, experiment_page
 from varv.runs.grammars import OUR_RUNS
-from varv.runs.histories import points_of
+from varv.runs.histories import RunThatRead, points_of, runs_that_read
 from varv.runs.model import RunId
 from varv.runs.search import Query, RunSearch, View
 
@@ -57,6 +58,14 @@ class RunDesk:
 
     search: RunSearch
     blobs: Blobs
+
+    def that_read(self, datasets: Sequence[str], most: int = MOST_LISTED) -> list[RunThatRead]:
+        """Return the runs that have read datasets of these names, the youngest first; none where no run was
+        ever tracked.
+        """
+        with suppress(NotFound), self.search.reading() as db:
+            return runs_that_read(db, datasets, most)
+        return []
 
     def page(
         self,

@@ -124,7 +124,21 @@ def _skew(now: Reading, model: str) -> dict[str, object]:
         for one in held.latest(SKEW_DAYS)
     ]
     compared = sum(n for day, n in held.n_compared.items() if day >= first)
-    return {"features": lines, "classes": CLASSES, "n_compared": compared, "left_out": held.left_out}
+    record = now.loops.loops.get(model)
+    declared = None if record is None else record.declared
+    own = set() if declared is None else {one.view for one in declared.features}
+    last = max(now.reads.days, default=0)
+    return {
+        "features": lines,
+        "classes": CLASSES,
+        "n_compared": compared,
+        "left_out": held.left_out,
+        "reads": [
+            {"view": name, "n": one.n, "share": one.share, "fresh": spoken(one.fresh)}
+            for name, one in sorted(now.reads.latest(last, SKEW_DAYS).items())
+            if name in own
+        ],
+    }
 
 
 def daily(now: Reading, name: ModelName) -> list[PerformanceMeasured]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from varv.data.quarantine import counted
-from varv.features.skew import SKEW
 from varv.fronts.web import words
 from varv.fronts.web.page import Reading
 from varv.fronts.web.words import Status
 from varv.home.alarms import Room, open_alarms
 from varv.home.change.views import ChangeRecord
+from varv.home.skew.model import OF_FEATURES
 from varv.kernel.clock import Instant, instant
 from varv.loop.failing import WAITING
 from varv.rollout.views import RolloutRecord
@@ -45,7 +45,7 @@ def needs(now: Reading) -> list[Need]:
     found += [need for name in now.models() if (need := _training_need(now, name)) is not None]
     for name in now.monitoring.models():
         for alarm in now.monitoring.open_alarms(name):
-            if alarm.raised.kind == SKEW:
+            if alarm.raised.kind in OF_FEATURES:
                 continue
             status = Status(
                 "bad" if alarm.raised.severity == "critical" else "warn",
