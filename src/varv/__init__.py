@@ -35,6 +35,7 @@ _WHERE = {
     "Policy": "varv.project",
     "PolicySearch": "varv.project",
     "Replay": "varv.project",
+    "Encrypt": "varv.data.privacy",
     "Pseudonymise": "varv.data.privacy",
     "Report": "varv.pipelines",
     "Requirement": "varv.project",
@@ -88,6 +89,7 @@ __all__ = [
     "Dataset",
     "Dbt",
     "Drop",
+    "Encrypt",
     "FeatureView",
     "Frame",
     "Generalise",
@@ -156,7 +158,7 @@ if TYPE_CHECKING:
     from varv.app.client.training_sets import training_set
     from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
     from varv.data.contracts import expect
-    from varv.data.privacy import Drop, Generalise, Pseudonymise
+    from varv.data.privacy import Drop, Encrypt, Generalise, Pseudonymise
     from varv.features import FeatureView, derived, share, slice, windows
     from varv.kernel.errors import VarvError
     from varv.monitoring import monitor

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from contextlib import closing
 
+import httpx
 import pytest
-from tests.app.serving import Server
+from starlette.applications import Starlette
+from tests.app.serving import Server, eventually
 from tests.app.serving import varv as command
 from tests.home.erasure.people import ANA, People, people
 
 import varv
 from varv.app.cli import main
 from varv.app.compose import open_ledger, open_views
+from varv.app.desk import Desk
+from varv.app.verbs import build_verbs
+from varv.data.versioning.verbs import offline_versions
+from varv.fronts.api import create_api
 from varv.home.erasure.carrying import Erasures
 from varv.home.erasure.searching import search
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import Erased
+
+WHO = "x-ana-maria-0001"
+PARCEL = {"district": "centre", "courier": "cleo", "distance_km": 1.5, "weight_kg": 2.0, "hour": 5}
 
 
 @pytest.fixture
@@ -84,10 +95,80 @@ def test_a_start_finishes_an_erasure_before_it_reads_a_row(served_project, tmp_p
     Erasures(home, ledger, views, SystemClock()).request("deliveries", "delivery_id", whose, by="ana")
     ledger.close()
     server = Server(home, file, training_nice=0)
-    again = command(home, "erase", whose, "--dataset", "deliveries", "--key", "delivery_id", check=False)
-    assert again == ""
     assert server.stop() == 0
     [done] = json.loads(command(home, "--json", "erase", "--list"))["erasures"]
     assert done["proven"]
     assert done["n_rows"]["data/deliveries/ordered_at"] == 1
     assert done["models"] == ["late-parcel v1"]
+
+
+@pytest.mark.slow
+def test_a_server_erases_while_it_answers_and_forgets(served_project, tmp_path):
+    file, home = served_project(tmp_path), tmp_path / "home"
+    server = Server(home, file, training_nice=0, online_views="courier_lately", seal_every_s=0.2)
+    eventually(lambda: True if _online(server)["upto"] else None)
+    value, version = _mean(server), _online(server)["version"]
+    others = server.predict("x-other", **PARCEL).json()
+    server.predict(WHO, **PARCEL)
+    server.act("outcome.record", model="late-parcel", rows=[{"delivery_id": WHO, "late": 1}])
+    eventually(lambda: True if _online(server)["upto"] > version and _mean(server) != value else None)
+    pids = server.control.get("/health").json()["workers"]
+
+    out = command(home, "erase", WHO, "--dataset", "deliveries", "--key", "delivery_id", "--why", "asked")
+    assert "is proven" in out
+    assert not set(pids) & set(server.control.get("/health").json()["workers"])
+    [done] = server.act("erasure.list").json()["erasures"]
+    assert done["n_rows"]["predictions/late-parcel"] == 1
+    assert done["places"]["predictions/late-parcel"].startswith("written again")
+    assert search(home, [WHO]).places == {}
+    # All is as if nobody had come: features online and in memory, and what follows from them.
+    assert _mean(server) == value
+    assert server.predict("x-after", **PARCEL).json() == others
+    assert server.act("erasure.go_on").json() == {"erasures": []}
+    assert server.stop() == 0
+    assert search(home, [WHO]).places == {}
+    assert command(home, "verify")
+
+
+def _online(server):
+    shown = server.act("features.list").json()["views"]
+    return next(one for one in shown if one["view"] == "courier_lately")
+
+
+def _mean(server):
+    asked = {"entities": {"courier": ["cleo"]}, "features": ["courier_lately"]}
+    found = server.act("features.read", **asked).json()["rows"]["columns"]
+    return next(one["values"] for one in found if one["name"] == "courier_lately__late_mean_7d")
+
+
+def test_encrypted_values_are_read_for_a_reason_that_stays_on_record(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("VARV_HOME", raising=False)
+    home = tmp_path / "home"
+    People(home, dataset=people(pii={"email": "pseudonymise", "age": "encrypt:email"})).fill().close()
+    asked = ["--home", str(home), "--json", "data", "reveal", "people", "age", "--where", f"email={ANA}"]
+    assert main([*asked, "--why", "a complaint"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == [{"id": "k1", "age": "41"}, {"id": "k3", "age": "33"}]
+    with closing(open_ledger(home, read_only=True)) as ledger:
+        last = ledger.read(ledger.head().version - 1)[0].event
+    assert (last.columns, last.by_columns, last.n_rows, last.why) == (("age",), ("email",), 2, "a complaint")
+    for column, why, problem in (("age", " ", "is empty"), ("late", "x", "is not encrypted")):
+        assert main([*asked[:6], column, "--why", why]) == 1
+        assert json.loads(capsys.readouterr().out)["error"]["problem"] == problem
+
+
+def test_a_server_without_a_token_reveals_nothing(tmp_path):
+    home = People(tmp_path / "home", dataset=people(pii={"age": "encrypt"})).fill()
+    desk = Desk(home.folder, home.ledger, home.views, home.clock, None, running=False)
+    desk.versions = offline_versions(home.folder, home.ledger, home.views, home.clock, lambda of: {})
+    asked = {"dataset": "people", "why": "a complaint"}
+    for token, status in (("", 403), ("secret", 200)):
+        app = Starlette(routes=create_api(build_verbs(desk), dict, token=token))
+        assert asyncio.run(_status(app, token, asked)) == status
+    home.close()
+
+
+async def _status(app, token, asked):
+    headers, transport = {"authorization": f"Bearer {token}"}, httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+        return (await client.post("/api/v1/dataset/reveal", json=asked)).status_code

@@ -17,6 +17,7 @@ from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
 from varv.features.reads import ReadCounts
 from varv.home.change.verbs import Declarations
+from varv.home.erasure.verbs import ErasureDesk
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.skew.desk import FeatureDesk
@@ -65,6 +66,8 @@ class Desk:
         self.online: OnlineDesk | None = None
         """As the one before."""
         self.publications: PublicationDesk | None = None
+        """As the one before."""
+        self.erasing: ErasureDesk | None = None
         """As the one before."""
         self.reads = ReadCounts()
         """Counts reads of features here, whichever home is in the present."""
@@ -232,6 +235,16 @@ class Desk:
             If the server is still starting.
         """
         return _ready(self.online)
+
+    def require_erasing(self) -> ErasureDesk:
+        """Return what erases subjects.
+
+        Raises
+        ------
+        Unavailable
+            If the server is still starting.
+        """
+        return _ready(self.erasing)
 
     def require_publications(self) -> PublicationDesk:
         """Return what publishes datasets.

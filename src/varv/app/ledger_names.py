@@ -25,6 +25,7 @@ from varv.data.versions.model import (
     SegmentsArchived,
     SegmentsRestored,
 )
+from varv.home.erasure.checking import ENTRIES, ErasureCheck
 from varv.home.model import Comparison, PoliciesCompared
 from varv.kernel.audit import Named
 from varv.kernel.codec import Digest
@@ -60,6 +61,7 @@ class LedgerNames:
         self.vacuumed: dict[str, set[str]] = {}
         """By table, the files of rows that were removed."""
         self.is_keyed = False
+        self.erased = ErasureCheck()
         self.seals = Seals()
         self._texts: dict[str, dict[Digest, str]] = {}
         """By the stream that speaks of them, since a run may be purged with its texts."""
@@ -77,6 +79,7 @@ class LedgerNames:
                     # What does not decode was edited, and the chain says so.
                     with suppress(Corrupt):
                         self._take(entry)
+                        self.erased.take(entry.event)
             position = entries[-1].seq
         for texts in self._texts.values():
             self.blobs.update(texts)
@@ -182,7 +185,7 @@ class LedgerNames:
             self.moves.forget(table, names)
             for segment in (one for name in names for one in files.pop(name, (name,))):
                 held.pop(segment, None)
-            for one in filter(None, (event.left.get(f"{part}/{name}") for name in names)):
+            for one in (one for place, one in event.left.items() if place.startswith(f"{part}/")):
                 by = f"what is left of a version of {event.dataset} (entry {seq})"
                 self._name(table, one.name, by, one.n_rows, one.digest)
 
@@ -232,12 +235,11 @@ _NAMING = {
         DatasetRewritten,
         BatchesCompacted,
         FilesMerged,
-        DatasetVacuumed,
+        *ENTRIES,
         SegmentsArchived,
         SegmentsRestored,
         DatasetPublished,
         BatchQuarantined,
-        QuarantineErased,
         ContractInferred,
         RequestsServed,
         RequestsErased,

@@ -17,6 +17,7 @@ import varv.data.delta.verbs
 import varv.data.ingestion.verbs
 import varv.data.privacy_verbs
 import varv.data.profiling.verbs
+import varv.data.revealing
 import varv.data.tiers.verbs
 import varv.data.verbs
 import varv.data.versioning.deriving
@@ -49,6 +50,7 @@ from varv.data.verbs import QuarantineDesk
 from varv.data.versioning.verbs import VersionsDesk
 from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
+from varv.home.erasure.verbs import ErasureDesk
 from varv.home.labelling.desk import Labelling
 from varv.home.review.verbs import Reviews
 from varv.home.skew.desk import FeatureDesk
@@ -75,6 +77,7 @@ PARTS: Mapping[type[Any], Callable[[Desk], Any]] = {
     PullDesk: lambda desk: desk.require_pulls(),
     OnlineDesk: lambda desk: desk.require_online(),
     PublicationDesk: lambda desk: desk.require_publications(),
+    ErasureDesk: lambda desk: desk.require_erasing(),
     Declarations: lambda desk: desk.require_declarations(),
     Tracking: lambda desk: desk.require_tracking().runs,
     Purging: lambda desk: Purging(desk.require_tracking(), desk.ledger),
@@ -95,6 +98,7 @@ ROOMS = (
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
     varv.data.privacy_verbs,
+    varv.data.revealing,
     varv.data.profiling.verbs,
     varv.features.online.verbs,
     varv.data.delta.verbs,

@@ -51,6 +51,7 @@ _CURE = "restore this file from a copy of the home folder"
 _SIGNING: tuple[Kind, ...] = ("signature", "checkpoint", "key")
 _PUBLISHED = "remove the folder of the log, and publish the dataset again: the ledger holds what was in it"
 _ARCHIVED = "restore this file from a copy of the archive"
+_ERASED = "delete it: it came back with a copy, and has to go from there too"
 _CACHED = "delete the file: the step runs again when it is needed"
 
 
@@ -212,6 +213,8 @@ class _Home:
             self._audit(secret)
         self._delta_logs()
         self._archived()
+        for flaw in self._named.erased.flaws(self._home):
+            self._note(*flaw, cure=_ERASED)
         self.runs()
         self._remark(audit_blobs(self._home / "blobs", self._named.blobs))
         for place, problem, expected, found in cache_flaws(self._home / "cache", self._named.steps):

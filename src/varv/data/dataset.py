@@ -75,7 +75,8 @@ class Dataset:
         How often keys are compared, such as ``"1d"``, to remove rows that the source has no more.
     pii
         What is done to personal columns before a row is written anywhere: ``"pseudonymise"``, ``"drop"``,
-        ``"generalise:3"``, or `varv.Pseudonymise`, `varv.Drop`, `varv.Generalise`.
+        ``"generalise:3"``, ``"encrypt:email"``, or `varv.Pseudonymise`, `varv.Drop`, `varv.Generalise`,
+        `varv.Encrypt`.
     publish
         How often a running server publishes the dataset as Delta tables: ``"15m"``; it does so before a
         version is tagged or trained on, too. By default only `varv data publish` does.
@@ -197,7 +198,7 @@ class Dataset:
         if held is None and self.pii:
             hint = "open a home with it first"
             raise FailedPrecondition("dataset", self.name, "has personal columns, and no keys", hint=hint)
-        return Minimiser(self.pii, held or PurposeKeys(Path()))
+        return Minimiser(self.pii, held or PurposeKeys(Path()), self.name, self.key)
 
     def types(self) -> Types:
         """Return every column and the type in which it is kept; the first call asks the source.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from varv.data.privacy.minimising import Drop, Generalise, Treatment, treated_type
+from varv.data.privacy.minimising import Drop, Encrypt, Generalise, Pseudonymise, Treatment, treated_type
 from varv.data.sources import Types, kept_type
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
@@ -54,9 +54,36 @@ def require_treatable(
     stated = {*key, *parts, *(column for names in known_at.values() for column in names)}
     for column, treatment in pii.items():
         is_bad = column in parts or (isinstance(treatment, Drop) and column in stated)
-        if is_bad or (column in key and isinstance(treatment, Generalise)):
+        if is_bad or (column in key and isinstance(treatment, Generalise | Encrypt)):
             problem = f"cannot {treatment} {column!r}, which it is declared by"
             hint = "pseudonymise a key, leave times, and name what is dropped nowhere else"
+            raise InvalidDeclaration("dataset", dataset, problem, hint=hint)
+        if isinstance(treatment, Encrypt):
+            _require_owned(dataset, column, treatment, key, known_at, parts, pii)
+
+
+def _require_owned(
+    dataset: str,
+    column: str,
+    treatment: Encrypt,
+    key: Sequence[str],
+    known_at: Mapping[str, Sequence[str]],
+    parts: Sequence[str],
+    pii: Mapping[str, Treatment],
+) -> None:
+    """Raise `InvalidDeclaration` if nobody could say whose an encrypted value is."""
+    where = [time for time, names in known_at.items() if column in names]
+    for whose in (treatment.whose,) if treatment.whose else key:
+        there = whose in key or where == [time for time, names in known_at.items() if whose in names]
+        is_time = whose in parts
+        if (
+            column in (*key, whose)
+            or is_time
+            or not there
+            or not isinstance(pii.get(whose), Pseudonymise | None)
+        ):
+            problem = f"encrypts {column!r} for {whose!r}, which does not name its subject beside it"
+            hint = "name the key, or a column of the same rows that is kept as it is or pseudonymised"
             raise InvalidDeclaration("dataset", dataset, problem, hint=hint)
 
 
@@ -84,6 +111,12 @@ def kept_types(
                 "dataset", dataset, f"has the type {dtype} in {column!r}, which is not kept", hint=hint
             )
         treatment = pii.get(column)
+        if isinstance(treatment, Encrypt) and treatment.whose:
+            whose = kept_type(found.get(treatment.whose, pl.Null()))
+            if whose is None or not (whose == pl.String or whose.is_integer()):
+                hint = "name a column of texts or whole numbers"
+                problem = f"encrypts {column!r} for {treatment.whose!r}, which names nobody"
+                raise InvalidDeclaration("dataset", dataset, problem, hint=hint)
         treated = kept if treatment is None else treated_type(treatment, column, kept)
         if treated is not None:
             types[column] = treated

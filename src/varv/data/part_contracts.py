@@ -14,7 +14,7 @@ from varv.data.contracts.rules import Screen
 from varv.data.dataset import Dataset
 from varv.data.kept_contracts import Contracts
 from varv.data.model import ContractInferred
-from varv.data.privacy.minimising import Pseudonymise
+from varv.data.privacy.minimising import Encrypt, Pseudonymise
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.kernel.columns import Columns
@@ -134,7 +134,7 @@ def _without_pseudonyms(contract: Contract, dataset: Dataset) -> Contract:
     """
     columns = [
         msgspec.structs.replace(rule, domain=None)
-        if isinstance(dataset.pii.get(rule.name), Pseudonymise)
+        if isinstance(dataset.pii.get(rule.name), Encrypt | Pseudonymise)
         else rule
         for rule in contract.columns
     ]

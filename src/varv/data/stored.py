@@ -26,6 +26,7 @@ from varv.kernel.content import rows_digest
 from varv.kernel.errors import Corrupt, Erased, Expired, NotFound
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
+from varv.kernel.purpose_keys import PurposeKeys
 from varv.kernel.secret import Secret
 from varv.kernel.segment_files import RESTORE
 from varv.kernel.views import Views
@@ -82,6 +83,11 @@ class StoredDatasets:
         table = table_of(dataset.name, part)
         listed = (self._columns.listed(table, one.name) for one in files if one.is_file and not one.cold)
         return any(one.segment == segment for several in listed for one in several)
+
+    @property
+    def purposes(self) -> PurposeKeys:
+        """The keys of the home's pseudonyms, and of its subjects."""
+        return self._secret.purposes
 
     def was_rewritten(self, dataset: Dataset, since: Version | int) -> bool:
         """Return whether rows of a dataset were replaced after a version, so that what follows from its rows
@@ -364,6 +370,8 @@ class StoredDatasets:
         """Return how many rows of an extent, the first ones, had come by a version."""
         if extent.last_number <= version:
             return extent.n_rows
+        if extent.counts:
+            return extent.n_left_upto(version)
         if not extent.is_file:
             return 0
         with self._warm(dataset, part, [extent]):
@@ -404,12 +412,12 @@ class StoredDatasets:
             If rows of it were erased, and the others are not asked for or cannot be told from later ones.
         """
         with self._views.reading(DatasetsView) as view:
-            held, last = view.catalogue(dataset.name, part), view.version(dataset.name)
-            found = held.extents(upto)
-            if remaining and upto is not None:
-                found = held.remaining(found, upto)
+            last = view.version(dataset.name)
+            found = view.catalogue(dataset.name, part).extents(upto)
         if upto is None:
             return found
+        if remaining:
+            found = self._remaining(dataset, part, found, upto)
         if not 0 <= upto <= last:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
         if erased := [one for one in found if one.erased]:
@@ -423,6 +431,11 @@ class StoredDatasets:
             hint = "read a later version; tag what is to be kept"
             raise Expired("dataset", dataset.name, problem, entry=removed[0].removed_by, hint=hint)
         return found
+
+    def _remaining(self, dataset: Dataset, part: str, extents: list[Extent], upto: int) -> list[Extent]:
+        """Return extents, those of which rows were erased replaced by what holds the others."""
+        with self._views.reading(DatasetsView) as view:
+            return view.catalogue(dataset.name, part).remaining(extents, upto)
 
     def version(self, dataset: Dataset) -> Version:
         """Return the last version of a dataset; 0 if nothing was ingested."""

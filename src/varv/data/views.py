@@ -363,7 +363,12 @@ class DatasetsView(msgspec.Struct):
             for one in event.added
         ]
         held = self.stored.setdefault((event.dataset, event.part), Catalogue())
-        held.replace(event.removed, added, version, entry.at, event.remains)
+        held.replace(event.removed, added, version, entry.at)
+        put = {one.name: one for one in event.added}
+        for name, segment in event.remains.items():
+            held.note_remains(name, segment, put[segment].digest, put[segment].n_rows)
+        for place, counts in event.counts.items():
+            held.note_counts(place.rpartition("/")[2], counts)
         self.counts(event.dataset, event.part).n_rows += event.n_rows - event.n_removed
         for part, n_rows in event.n_waiting.items():
             self.counts(event.dataset, part).n_waiting = n_rows
@@ -373,9 +378,13 @@ class DatasetsView(msgspec.Struct):
         for part, names in event.files.items():
             held = self.stored[event.dataset, part]
             held.note_removed(names, entry.seq, erased=bool(event.erasure))
-            for name in names:
-                one = event.left.get(f"{part}/{name}")
-                if one is None:
+            for place, counts in event.counts.items():
+                of_part, _, name = place.rpartition("/")
+                if of_part == part:
+                    held.note_counts(name, counts)
+            for place, one in event.left.items():
+                of_part, _, name = place.rpartition("/")
+                if of_part != part:
                     continue
                 held.keep_left(
                     name,
@@ -387,6 +396,7 @@ class DatasetsView(msgspec.Struct):
                         last=one.last,
                         number=0,
                     ),
+                    entry.seq,
                 )
 
     def _move(self, entry: Entry, event: SegmentsArchived | SegmentsRestored) -> None:

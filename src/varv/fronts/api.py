@@ -30,7 +30,7 @@ from varv.fronts.problems import (
     status_of,
 )
 from varv.kernel.errors import PermissionDenied, VarvError
-from varv.kernel.verbs import MOST_REQUEST_BYTES, Verb, VerbTable
+from varv.kernel.verbs import MOST_REQUEST_BYTES, REVEAL, Verb, VerbTable
 
 PREFIX = "/api/v1"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -128,6 +128,9 @@ def _endpoint(verb: Verb[Any, Any], token: str, bodies: Bodies) -> Callable[[Req
             require_own_site(request)
             if verb.permission != "read":
                 require_token(request, token)
+            if verb.permission == REVEAL and not token:
+                hint = "start varv up with a token, or ask where no server runs"
+                raise PermissionDenied("verb", verb.name, "needs a server that has a token", hint=hint)
             require_json(request)
             async with bodies.receive(request) as body:
                 result = await run_in_threadpool(lambda: verb.run(verb.decode(body)))

@@ -20,6 +20,8 @@ class HomeView(msgspec.Struct):
     replay_finished: bool = False
     training_sets: dict[str, list[tuple[str, int]]] = {}
     """By name, the datasets that were read, each with the version."""
+    requests_of: dict[str, str] = {}
+    """By training set, the dataset whose rows are its requests, if these were rows of one."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Fold one entry in."""
@@ -29,3 +31,5 @@ class HomeView(msgspec.Struct):
             self.replay_finished = True
         elif isinstance(event, TrainingSetMade):
             self.training_sets[event.dataset] = event.recipe.reads
+            if event.recipe.requests_dataset:
+                self.requests_of[event.dataset] = event.recipe.requests_dataset

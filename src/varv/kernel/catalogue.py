@@ -64,6 +64,12 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """Where its file is, if it was archived."""
     stays_until: Instant = Instant(0)
     """Up to when it is not archived by itself, since somebody had it restored."""
+    remains_digest: Digest = Digest("")
+    """Of these rows."""
+    n_left: int = 0
+    """How many these are."""
+    counts: bytes = b""
+    """How many of these rows came with each of its segments, as 32-bit integers; empty if it has one."""
 
     @property
     def is_file(self) -> bool:
@@ -88,6 +94,15 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many of the segments have at most this number."""
         later = np.frombuffer(self.offsets, _OFFSET)
         return int(self.number <= number) + int(np.searchsorted(later, number - self.number, side="right"))
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many of the rows that are left of it came with each of its segments, if it has several."""
+        return np.frombuffer(self.counts, _OFFSET).tolist()
+
+    def n_left_upto(self, number: int) -> int:
+        """Return how many of the rows that are left of it came by a number: the first ones."""
+        return sum(self.sizes[: self.n_upto(number)])
 
     def counts_at(self, number: int | None) -> bool:
         """Return whether some of it counts as of a number, by default now."""
@@ -148,22 +163,22 @@ class Catalogue(msgspec.Struct):
         added: Iterable[Extent],
         number: int,
         at: Instant,
-        remains: Mapping[str, str] | None = None,
     ) -> None:
-        """Let extents count no more from a number on, and others, which have that number, from then on.
-
-        Parameters
-        ----------
-        remains
-            By extent of which rows are erased, the segment that holds the others.
-        """
-        left = remains or {}
+        """Let extents count no more from a number on, and others, which have that number, from then on."""
         self.alone.update(
-            {name: _gone(one, number, at, left) for name, one in self.alone.items() if name in removed}
+            {name: _gone(one, number, at) for name, one in self.alone.items() if name in removed}
         )
-        self.files = [_gone(one, number, at, left) if one.name in removed else one for one in self.files]
+        self.files = [_gone(one, number, at) if one.name in removed else one for one in self.files]
         for one in added:
             self.add(one)
+
+    def note_remains(self, name: str, segment: str, digest: Digest, n_rows: int) -> None:
+        """Remember which segment holds the rows of an extent that are left once others are erased."""
+        self._change([name], remains=segment, remains_digest=digest, n_left=n_rows)
+
+    def note_counts(self, name: str, counts: Iterable[int]) -> None:
+        """Remember how many of the rows that are left of an extent came with each of its segments."""
+        self._change([name], counts=np.array([*counts], _OFFSET).tobytes())
 
     def note_removed(self, names: Collection[str], by: int, *, erased: bool = False) -> None:
         """Remember that the files of extents that are gone were removed, by an entry of the ledger."""
@@ -181,12 +196,22 @@ class Catalogue(msgspec.Struct):
         """Remember that the files of extents are back in the table's folder."""
         self._change(names, cold=None, stays_until=stays_until)
 
-    def keep_left(self, name: str, left: Extent) -> None:
+    def keep_left(self, name: str, left: Extent, by: int) -> None:
         """Take in what is left of an extent of which rows were erased, for whoever asks for what remains; no
         version counts on it.
         """
-        self._change([name], remains=left.name)
+        if name not in {one.name for one in self.stored()}:
+            # What once was left of another one, and came to lie in a file with others since.
+            self.left[name] = Extent(
+                name=name, digest=Digest(""), n_rows=0, number=0, gone=1, removed_by=by, erased=True
+            )
+        self.note_remains(name, left.name, left.digest, left.n_rows)
         self.left[left.name] = msgspec.structs.replace(left, gone=1)
+
+    def moved(self) -> set[str]:
+        """Return the segments that hold what is left of extents and lie in files with others by now."""
+        every = self.stored()
+        return {one.remains for one in every if one.erased} - {one.name for one in every} - {""}
 
     def _change(self, names: Collection[str], **fields: Any) -> None:
         """Change extents by name, wherever they are."""
@@ -204,15 +229,25 @@ class Catalogue(msgspec.Struct):
 
     def remaining(self, extents: Iterable[Extent], upto: int) -> list[Extent]:
         """Return extents, those that were erased replaced by what holds their other rows; one that goes on
-        after the number stays, since its rows of before cannot be told from the others.
+        after the number stays if an entry of an older version does not tell its rows of before from others.
         """
         every, found = {**{one.name: one for one in self.ever()}, **self.left}, list[Extent]()
         for one in extents:
-            while one is not None and one.erased and one.last_number <= upto:
-                # What remained may have been erased from once more, or lie in a file with others by now.
-                one = every.get(one.remains)
-            found += [] if one is None else [one]
+            if not one.erased or (one.last_number > upto and not one.counts):
+                found.append(one)
+            elif (last := _last_remains(one, every)) is not None:
+                name, digest, n_rows = last
+                n_rows = sum(one.sizes) if one.counts else n_rows
+                # With the numbers of what it is left of: it counted when that did.
+                left = msgspec.structs.replace(one, name=name, digest=digest, erased=False, removed_by=0)
+                found.append(msgspec.structs.replace(left, n_rows=n_rows, remains=""))
         return found
+
+    def left_in(self, name: str) -> list[Extent]:
+        """Return the extents of many segments whose rows that are left lie in this one."""
+        every = {**{one.name: one for one in self.ever()}, **self.left}
+        erased = [one for one in every.values() if one.sizes and one.erased]
+        return [one for one in erased if (_last_remains(one, every) or ("",))[0] == name]
 
     def compacted(self, made: Compacted, first: Instant | None = None, last: Instant | None = None) -> None:
         """Let a file take the place of segments.
@@ -361,9 +396,21 @@ class Catalogue(msgspec.Struct):
         return first, max((one.last for one in every if one.last is not None), default=None)
 
 
-def _gone(one: Extent, number: int, at: Instant, remains: Mapping[str, str]) -> Extent:
-    left = remains.get(one.name, "")
-    return one if one.gone else msgspec.structs.replace(one, gone=number, gone_at=at, remains=left)
+def _gone(one: Extent, number: int, at: Instant) -> Extent:
+    return one if one.gone else msgspec.structs.replace(one, gone=number, gone_at=at)
+
+
+def _last_remains(one: Extent, every: Mapping[str, Extent]) -> tuple[str, Digest, int] | None:
+    """Return the name, the digest and the rows of the segment that holds what is left of an extent by now,
+    None if nothing is. It may have been erased from several times.
+    """
+    while one.remains:
+        then = every.get(one.remains)
+        if then is None or not then.erased:
+            # It may lie in a file with others by now, where it is found by its name.
+            return one.remains, one.remains_digest, one.n_left
+        one = then
+    return None
 
 
 def writer_of(segment: str) -> str:

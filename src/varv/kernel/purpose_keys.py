@@ -14,13 +14,17 @@ import os
 import re
 import unicodedata
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from varv.kernel.errors import Corrupt, InvalidInput
 from varv.kernel.ids import new_secret
 from varv.kernel.storage import storing
+from varv.kernel.subject_keys import FILE, SubjectKeys
 
 SUFFIX = ".key"
+SUBJECTS = "subjects"
+"""The purpose of the key by which keys of subjects are looked up."""
 _KEY_BYTES, _BYTES, _MARK_BYTES = 32, 16, 4
 _PREFIX = "pn-"
 _PURPOSE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -65,6 +69,12 @@ class PurposeKeys:
         """Return all pseudonyms that a value ever had, under the keys of before too."""
         text = normalised(value)
         return tuple(_made(key, text) for key in self._keys(purpose))
+
+    @cached_property
+    def subjects(self) -> SubjectKeys:
+        """The keys of subjects, under which values are encrypted that can be read again."""
+        # The first key for ever: by another one nobody would be found again.
+        return SubjectKeys(self.folder / FILE, lambda: self._keys(SUBJECTS)[0])
 
     def rotate(self, purpose: str) -> int:
         """Let another key make pseudonyms from now on; return how many keys the purpose has. What is stored

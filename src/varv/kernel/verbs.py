@@ -22,6 +22,8 @@ Permission = NewType("Permission", str)
 READ, WRITE, OPERATE = Permission("read"), Permission("write"), Permission("operate")
 EXPORT = Permission("export")
 """To take rows out in bulk, which a server with a token gives to its holders only."""
+REVEAL = Permission("reveal")
+"""To read what is encrypted, which only a server with a token gives, and to its holders only."""
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from varv.kernel.clock import Instant, iso
-from varv.kernel.codec import Event, event
+from varv.kernel.codec import Digest, Event, digest_of, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count, percent
 
@@ -165,6 +165,26 @@ class ExplorationRestored(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"{percent(self.share)} of requests explored"
+
+
+@event("labels.erased")
+class LabelsErased(Event, frozen=True, kw_only=True):
+    """Requests of a subject are not to be labelled any more, and what was said of them does not count; `keys`
+    are digests of their keys, which this entry does not name again.
+    """
+
+    model: ModelName
+    erasure: str
+    keys: tuple[Digest, ...]
+
+    @staticmethod
+    def digest_of(erasure: str, key: str) -> Digest:
+        """Return the digest of a request's key."""
+        return digest_of([erasure, key])
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{count(len(self.keys))} requests forgotten ({self.erasure})"
 
 
 NO_OUTCOME = "no outcome"

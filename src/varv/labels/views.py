@@ -13,6 +13,7 @@ from varv.labels.model import (
     ExplorationRestored,
     FeedbackGiven,
     LabelGiven,
+    LabelsErased,
     RequestReturned,
     RequestsChosen,
     RequestsLeased,
@@ -129,6 +130,8 @@ class LabelsView(msgspec.Struct):
                 said = self._of(event.model).feedback
                 for one in event.remarks:
                     said[one.key] = Said(event.source, one.value, one.weight, event.known_at)
+            case LabelsErased():
+                self._erase(event)
             case ExplorationLow():
                 self._of(event.model).low = event
             case ExplorationRestored():
@@ -144,6 +147,15 @@ class LabelsView(msgspec.Struct):
         for key in event.keys:
             if key in items:
                 items[key].leases[event.by] = event.until
+
+    def _erase(self, event: LabelsErased) -> None:
+        labelled, gone = self._of(event.model), set(event.keys)
+
+        def stays(key: str) -> bool:
+            return LabelsErased.digest_of(event.erasure, key) not in gone
+
+        labelled.items = {key: one for key, one in labelled.items.items() if stays(key)}
+        labelled.feedback = {key: one for key, one in labelled.feedback.items() if stays(key)}
 
     def _give(self, event: LabelGiven, at: Instant) -> None:
         item = self._of(event.model).items.get(event.key)

@@ -10,6 +10,7 @@ import polars as pl
 
 from varv.app.compose import open_ledger, open_views
 from varv.data import Dataset, Datasets, Frame
+from varv.features.online.ports import KeyValue
 from varv.home.erasure.carrying import Erasures
 from varv.kernel import table_folder
 from varv.kernel.clock import VirtualClock, instant
@@ -44,7 +45,13 @@ def done(*rows: tuple[str, int, bool]) -> pl.DataFrame:
 class People:
     """The home, open; `fill` writes to it once."""
 
-    def __init__(self, folder: Path, faults: Faults | None = None, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        faults: Faults | None = None,
+        dataset: Dataset | None = None,
+        online: KeyValue | None = None,
+    ) -> None:
         self.folder = folder
         self.dataset = dataset or people()
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +61,7 @@ class People:
         self.secret = Secret(folder / "digest.key")
         self.columns = FolderColumns(folder / "columns", durable=False, faults=faults)
         self.datasets = Datasets(self.ledger, self.columns, self.clock, self.views, self.secret)
-        self.erasures = Erasures(folder, self.ledger, self.views, self.clock, faults)
+        self.erasures = Erasures(folder, self.ledger, self.views, self.clock, faults, online)
 
     def fill(self) -> People:
         self.datasets.commit(self.datasets.register(self.dataset))

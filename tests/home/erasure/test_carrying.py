@@ -56,8 +56,24 @@ def test_a_version_of_before_says_that_rows_were_erased_and_gives_the_others(hom
     entry = home.ledger.read(refused.value.facts["entry"] - 1)[0]
     assert entry.event.erasure == record.requested.erasure
     assert home.ids(7, remaining=True) == whole - {"k1", "k3", "k6"}
-    with pytest.raises(Erased, match="cannot be told from those that came after"):
-        home.ids(2, remaining=True)
+
+
+def test_what_remains_is_told_where_a_version_ends_inside_a_file(home):
+    before = {number: home.ids(number) for number in range(1, 10)}
+    erased(home)
+    gone = {"k1", "k3", "k6"}
+    assert {number: home.ids(number, remaining=True) for number in before} == {
+        number: ids - gone for number, ids in before.items()
+    }
+    # Once more, from what remained, also where that lies in a file with others by now.
+    for _ in range(3):
+        home.datasets.append(home.dataset, "at", base((f"m{_}", 12, BOB, 1)), segment=f"x-{_:06d}")
+    home.compact()
+    assert erased(home, "k4", "id").proven is not None
+    gone |= {"k4"}
+    assert {number: home.ids(number, remaining=True) for number in before} == {
+        number: ids - gone for number, ids in before.items()
+    }
 
 
 def test_a_row_in_quarantine_loses_its_values_and_others_keep_their_numbers(home):

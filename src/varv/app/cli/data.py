@@ -11,7 +11,7 @@ import polars as pl
 
 from varv.app.cli.access import acted, acted_by, answer, reading_home
 from varv.app.cli.impact_blocks import impact_blocks
-from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii
+from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii, show_revealed
 from varv.app.cli.profiles import profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
@@ -73,6 +73,7 @@ def data(options: argparse.Namespace, loaded: Loaded) -> int:
         "restore": move_files,
         "pii": show_pii,
         "anonymity": show_anonymity,
+        "reveal": show_revealed,
         "rotate-key": rotate_key,
         "publish": _publish,
         "sql": _sql,

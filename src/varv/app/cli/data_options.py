@@ -11,8 +11,9 @@ one of its versions: by number, by tag, or the last one that had come by then. N
 whatever is written is the next version, and those before read as they did until they are vacuumed.
 """
 ERASE = """Let all rows of a dataset go whose column holds a value, and what follows from them: in every
-version, in quarantine, among stored predictions. The home is searched afterwards; the ledger proves it
-without saying who it was. No server may run. A SUBJECT of - is read from standard input, so that no shell
+version, in quarantine, in training sets, among predictions and labels, in the online store. The keys of what
+was encrypted are destroyed. The home is searched afterwards; the ledger proves it without saying who it was.
+A server that runs does it while it answers. A SUBJECT of - is read from standard input, so that no shell
 remembers it.
 """
 _KEEP = "what to keep though nothing names it: 90d, or a number of versions (what the dataset declares)"
@@ -139,6 +140,13 @@ def _add_privacy(act: Act) -> None:
     hidden.add_argument("columns", nargs="+", metavar="COLUMN", help="a quasi-identifier")
     hidden.add_argument("--outcome", default="", metavar="COLUMN", help="what nobody should learn of a row")
     hidden.add_argument("-k", type=int, default=5, help="how many rows are a crowd (5)")
+    read = act("reveal", "read encrypted values again, which the ledger keeps on record with the reason")
+    read.add_argument("what", help="NAME or NAME@VERSION")
+    read.add_argument("columns", nargs="*", metavar="COLUMN", help="an encrypted column (all)")
+    read.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="of which rows")
+    read.add_argument("--limit", type=int, default=100, help="of so many rows at most (100)")
+    read.add_argument("--by", default="operator", help="who reads; kept in the ledger")
+    read.add_argument("--why", required=True, help="why; kept in the ledger, so it must not name anybody")
     rotated = act("rotate-key", "let another key make the pseudonyms of a purpose from now on")
     rotated.add_argument("purpose", nargs="?", default="pseudonyms", help="its name (pseudonyms)")
 

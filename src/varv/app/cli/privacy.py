@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from varv.app.cli.access import answer, owned_ledger, reading_home
+import msgspec
+
+from varv.app.cli.access import WITHIN_S, acted, answer, call, owned_ledger, reading_home
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.compose import open_views
+from varv.app.online import online_store
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.privacy.anonymity import Anonymity
@@ -19,10 +22,21 @@ from varv.data.privacy_verbs import (
     find_pii,
     measure_anonymity,
 )
+from varv.data.revealing import Revealed, RevealRequest, reveal
 from varv.home.erasure.carrying import Erasures
-from varv.home.erasure.verbs import ErasureList, ErasureShown, ErasuresRequest, list_erasures, shown
+from varv.home.erasure.verbs import (
+    EraseRequest,
+    ErasureList,
+    ErasureShown,
+    ErasuresRequest,
+    GoOnRequest,
+    go_on,
+    list_erasures,
+    unserved,
+)
+from varv.home.erasure.verbs import erase as erase_verb
 from varv.kernel.clock import SystemClock
-from varv.kernel.errors import FailedPrecondition, InvalidInput
+from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.wording import count, percent
@@ -47,34 +61,39 @@ _NONE = Line("there are no erasures")
 
 
 def _carried(options: argparse.Namespace, settings: Settings) -> ErasureList:
-    if running_server(settings) is not None:
-        hint = "stop it first: whoever answers holds rows in memory"
-        raise FailedPrecondition("home", settings.home.name, "is served", hint=hint)
     if not options.go_on and not (options.subject and options.dataset and options.key):
         hint = "give SUBJECT, --dataset and --key, or --go-on, or --list"
         raise InvalidInput("erasure", "", "does not say whose rows", hint=hint)
+    subject = sys.stdin.readline().rstrip("\n") if options.subject == "-" else options.subject
+    asked = EraseRequest(
+        dataset=options.dataset, column=options.key, subject=subject, by=options.by, why=options.why
+    )
+    if (server := running_server(settings)) is not None:
+        name, body = ("erasure.go_on", GoOnRequest()) if options.go_on else ("erasure.erase", asked)
+        found = call(server, settings, name, body, timeout_s=WITHIN_S)
+        return msgspec.convert(found, type=ErasureList)
     with owned_ledger(settings) as ledger:
         faults = Faults.parse(settings.fault)
+        store = online_store(settings.home, settings.online_store)
         # Without snapshots, which the erasure removes.
-        erasures = Erasures(settings.home, ledger, open_views(ledger), SystemClock(), faults)
-        if options.go_on:
-            return ErasureList(erasures=tuple(map(shown, erasures.finish())))
-        subject = sys.stdin.readline().rstrip("\n") if options.subject == "-" else options.subject
-        erasure = erasures.request(options.dataset, options.key, subject, by=options.by, why=options.why)
-        return ErasureList(erasures=(shown(erasures.carry(erasure)),))
+        views = open_views(ledger)
+        desk = unserved(lambda: Erasures(settings.home, ledger, views, SystemClock(), faults, store))
+        return go_on(desk, GoOnRequest()) if options.go_on else erase_verb(desk, asked)
 
 
 def _blocks(one: ErasureShown) -> list[Block]:
     done = "is proven" if one.proven else "is not proven"
     n = sum(one.n_rows.values())
     searched = f"; {count(one.n_files)} files were searched for the value" if one.by_value else ""
-    rows = [(table, count(number)) for table, number in one.n_rows.items()]
+    places = dict.fromkeys((*one.n_rows, *one.places))
+    numbers = {name: count(number) for name, number in one.n_rows.items()}
+    rows = [(name, numbers.get(name, ""), one.places.get(name, "")) for name in places]
     left = [(place, count(number)) for place, number in one.left.items()]
     models = ", ".join(one.models)
     return [
         Heading(f"{one.erasure}: {one.dataset} by {one.column}, {done}"),
         Line(f"{count(n)} rows erased{searched}" if one.proven else f"{count(n)} rows found{searched}"),
-        *([Grid(("table", "rows"), rows)] if rows else []),
+        *([Grid(("where", "rows", "what became of them"), rows)] if rows else []),
         *([Line(f"trained on versions that held some: {models}")] if models else []),
         *([Heading("left, and not ours to remove"), Grid(("place", "times"), left)] if left else []),
     ]
@@ -132,6 +151,30 @@ def _anonymity_blocks(found: Anonymity) -> list[Block]:
             f"with {how} the smallest class has {better.min_k}, {percent(better.share_below)} are below"
         )
     return [Heading(f"behind {', '.join(found.columns)}"), *map(Line, lines)]
+
+
+def show_revealed(options: argparse.Namespace, settings: Settings) -> None:
+    """Show values that are encrypted, once the ledger says who reads them and why."""
+    where = dict(one.partition("=")[::2] for one in options.where)
+    asked = RevealRequest(
+        dataset=options.what,
+        columns=tuple(options.columns),
+        where=where,
+        limit=options.limit,
+        by=options.by,
+        why=options.why,
+    )
+    found = acted(settings, "dataset.reveal", asked, reveal, Revealed)
+    names = tuple(found.rows[0]) if found.rows else ()
+    cells = [tuple("" if value is None else str(value) for value in row.values()) for row in found.rows]
+    lost = {"lost their key to an erasure": found.n_shredded, "are not of their place": found.n_foreign}
+
+    def blocks() -> list[Block]:
+        lines = [Line(f"{count(n)} values {what}") for what, n in lost.items() if n]
+        grid = [Grid(names, cells)] if cells else [Line("no row holds that")]
+        return [*grid, *lines, Line("the ledger says who read this, and why")]
+
+    answer(options, found, blocks)
 
 
 def rotate_key(options: argparse.Namespace, settings: Settings) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from varv.app.clients import changed_clients
 from varv.app.online import names_in
 from varv.app.server.captured import Captured
 from varv.app.server.desks import let_act
+from varv.app.server.erasing import LiveErasures
 from varv.app.server.fleet import Workers
 from varv.app.server.opening import Opening
 from varv.app.server.owned import OwnedHome
@@ -27,6 +29,7 @@ from varv.home.change.carrying import last_change, require_accepted, require_set
 from varv.home.change.recorded import recorded_in
 from varv.home.change.verbs import Applied
 from varv.home.erasure.carrying import Erasures
+from varv.home.erasure.verbs import ErasureDesk
 from varv.home.live import Live
 from varv.kernel.clock import Clock
 from varv.kernel.errors import FailedPrecondition, Unavailable
@@ -78,6 +81,8 @@ class Driver:
         self._clock = clock
         self._faults = faults
         self._applying = threading.Lock()
+        self._erasing = LiveErasures(self._erasures, self.exchange, captured.take)
+        self._waits = False  # an erasure, for what is captured
         self.live: Live | None = None
         """What drives the home; None until the declaration is read."""
         self.present: Present | None = None
@@ -97,6 +102,8 @@ class Driver:
             return
         patience.until_done(self._captured.make_log(self._clock.now()).open)
         self._go_on_with(present)
+        if self._waits:
+            self._threads.start("erasures", self._go_on_erasing)
         # Requests are answered meanwhile; nothing is decided by what lies before a snapshot.
         self._threads.start("checker", present.home.require_sound)
         log(_LOG, logging.INFO, "server.serving", models=", ".join(present.home.models))
@@ -120,19 +127,25 @@ class Driver:
         live.go_on()
 
     def _finish_erasures(self) -> None:
-        """Carry on with erasures that were cut short, before anybody reads a row; not while rows are captured
-        that are not ingested, which is done first.
+        """Carry on with erasures that were cut short, before anybody reads a row; those wait while rows are
+        captured that are not ingested, which comes first.
         """
-        owned = self._owned
-        erasures = Erasures(self._settings.home, owned.ledger, owned.views, self._clock, self._faults)
         try:
-            left = [record for record in erasures.finish() if record.proven is None]
+            left = [record for record in self._erasures().finish() if record.proven is None]
         except FailedPrecondition as error:
-            log(_LOG, logging.WARNING, "erasure.waits", why=str(error))
+            self._waits = True
+            log(_LOG, logging.INFO, "erasure.waits", why=str(error))
             return
         for record in left:
             places = list(record.searched.left) if record.searched else []
             log(_LOG, logging.WARNING, "erasure.left", erasure=record.requested.erasure, places=places)
+
+    def _go_on_erasing(self) -> None:
+        self._erasing.go_on()
+
+    def _erasures(self) -> Erasures:
+        owned, features = self._owned, self._features
+        return Erasures(self._settings.home, owned.ledger, owned.views, self._clock, self._faults, features)
 
     def _go_on_with(self, present: Present) -> None:
         """Let verbs act on a home in the present, and start what keeps it there."""
@@ -158,6 +171,7 @@ class Driver:
             every_s=settings.seal_every_s,
             reads=self.reads,
         )
+        desk.erasing = ErasureDesk(self._erasing.erase, self._erasing.go_on)
         self.present, self.live = present, present.live
         present.threads = [self._threads.start(name, work) for name, work in rounds.by_name().items()]
         for number in range(RUNNERS):
@@ -176,12 +190,19 @@ class Driver:
         Unavailable
             If the home is not yet in the present.
         """
+        with self._alone() as present:
+            return self._apply(present, retire, by)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Present]:
+        """Give the home in the present to one at a time."""
         if not self._applying.acquire(blocking=False):
-            raise FailedPrecondition("change", "", "is being carried out already", hint="wait for its end")
+            problem = "or an erasure is being carried out already"
+            raise FailedPrecondition("change", "", problem, hint="wait for its end")
         try:
             if self.present is None:
                 raise Unavailable("server", "", "is still starting", hint="try again in a moment")
-            return self._apply(self.present, retire, by)
+            yield self.present
         finally:
             self._applying.release()
 
@@ -206,8 +227,32 @@ class Driver:
         number = None if is_same else last_change(views)
         return Applied(plan=plan, lines=(*plan.lines(), *lines), number=number)
 
+    def exchange(self, between: Callable[[Live], None]) -> None:
+        """Put the same home, opened anew, in the place of the present one.
+
+        Parameters
+        ----------
+        between
+            Is done while neither ingests, decides or writes rows.
+
+        Raises
+        ------
+        FailedPrecondition
+            If a change is being carried out.
+        Unavailable
+            If the home is not yet in the present.
+        """
+        with self._alone() as present:
+            plans, access = self._opening.plans(), self._workers.access
+            self._exchange(present, plans, Retirement(), access, between)
+
     def _exchange(
-        self, present: Present, plans: Sequence[ModelPlan], retire: Retirement, access: Access
+        self,
+        present: Present,
+        plans: Sequence[ModelPlan],
+        retire: Retirement,
+        access: Access,
+        between: Callable[[Live], None] | None = None,
     ) -> None:
         """Put a home that works by `plans` in the place of the present one: new workers take over, and what
         the ones before have captured is ingested, before the change goes on.
@@ -221,6 +266,10 @@ class Driver:
         desk.quarantine = None
         following = present
         try:
+            if between is not None:
+                desk.versions = desk.publications = desk.online = None
+                with present.home.lock:
+                    between(present.live)
             declarations = {plan.name: plan.digest() for plan in plans}
             renewed = RenewedWorkers(self._workers, declarations, access)
             made = self._opening.opened(plans, renewed, retire, self._workers.keep)

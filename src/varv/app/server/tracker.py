@@ -18,12 +18,15 @@ from typing import Any
 
 from varv.app.clients import load_clients
 from varv.app.compose import open_snapshots
+from varv.app.online import online_store
 from varv.app.server.measures import of_processes, of_record
 from varv.app.server.owned import OwnedHome
 from varv.app.server.server_file import announce, withdraw
 from varv.app.server.telemetry import format_of
 from varv.app.settings import FILE, Settings
 from varv.fronts.access.door import Callers
+from varv.home.erasure.carrying import Erasures
+from varv.home.erasure.verbs import unserved
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import StorageFull, Unavailable
 from varv.kernel.faults import Faults
@@ -76,6 +79,7 @@ class Tracker:
         self._callers = Callers(load_clients(clients), 1)
         self._home = OwnedHome(settings, SystemClock(), Faults.parse(settings.fault), predictions=False)
         self._home.desk.state = lambda: "tracking"
+        self._home.desk.erasing = unserved(self._erasures)
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -98,6 +102,11 @@ class Tracker:
             self._home.views.save(open_snapshots(self._settings.home))
         self._home.close()
         withdraw(self._settings)
+
+    def _erasures(self) -> Erasures:
+        settings, home = self._settings, self._home
+        store = online_store(settings.home, settings.online_store)
+        return Erasures(settings.home, home.ledger, home.views, SystemClock(), online=store)
 
     def _health(self) -> dict[str, Any]:
         return {

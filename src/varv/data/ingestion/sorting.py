@@ -5,7 +5,8 @@ Plain functions of rows; `data.ingestion.pulling` asks the store what is new of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import polars as pl
@@ -14,6 +15,9 @@ from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.sources import Asked, Source, Step, fitted
 from varv.kernel.errors import Unavailable, VarvError
+
+_QUOTED = re.compile(r"\[[^\]]*\]|`[^`]*`|'[^']*'|\"[^\"]*\"")
+_DTYPE = re.compile(r"(str|bool|date|time|null|[iuf]\d{1,3}|datetime\[[^\]]*\])")
 
 
 def steps_of(source: Source, asked: Asked) -> Iterator[Step]:
@@ -27,7 +31,7 @@ def steps_of(source: Source, asked: Asked) -> Iterator[Step]:
         except VarvError:
             raise
         except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            why = without_values(error, asked.types)[:300]
             raise Unavailable("source", source.identity, "cannot be read to its end", why=why) from error
         yield step
 
@@ -44,6 +48,26 @@ def without_gone(dataset: Dataset, step: Step) -> tuple[Step, pl.DataFrame]:
     keys = step.rows.filter(step.gone).select(dataset.key).unique(maintain_order=True)
     broken = None if step.broken is None else step.broken.filter(stays)
     return step._replace(rows=step.rows.filter(stays), broken=broken, gone=None), keys
+
+
+def without_values(error: Exception, names: Collection[str]) -> str:
+    """Return what an error says in one line, without what it quotes from rows: it goes into the log and the
+    ledger, which nobody can erase from.
+
+    Parameters
+    ----------
+    names
+        Of columns, which may be quoted.
+    """
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, OSError):
+        return said
+
+    def kept(quoted: re.Match[str]) -> str:
+        inner = quoted[0][1:-1]
+        return quoted[0] if inner in names or _DTYPE.fullmatch(inner) else f"{quoted[0][0]}…{quoted[0][-1]}"
+
+    return _QUOTED.sub(kept, said)
 
 
 class PartRows(NamedTuple):

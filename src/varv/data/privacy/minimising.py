@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from varv.data.privacy.encrypting import Encryptor
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration
 from varv.kernel.purpose_keys import PurposeKeys
@@ -68,7 +69,20 @@ class Generalise:
         return f"generalise:{self.to}"
 
 
-Treatment = Drop | Pseudonymise | Generalise
+@dataclass(frozen=True)
+class Encrypt:
+    """Each value becomes a text that can be read again, under a key of the subject that it is about: whom the
+    column `whose` names, by default the key of the dataset. An erasure destroys the key, and with it every
+    copy of the value, in backups too.
+    """
+
+    whose: str = ""
+
+    def __str__(self) -> str:
+        return f"encrypt:{self.whose}" if self.whose else "encrypt"
+
+
+Treatment = Drop | Pseudonymise | Generalise | Encrypt
 
 
 def treatment_of(given: object) -> Treatment:
@@ -84,18 +98,20 @@ def treatment_of(given: object) -> Treatment:
     >>> treatment_of("generalise:3"), treatment_of("pseudonymise"), treatment_of("drop")
     (Generalise(to=3), Pseudonymise(purpose='pseudonyms'), Drop())
     """
-    if isinstance(given, Drop | Pseudonymise | Generalise):
+    if isinstance(given, Drop | Pseudonymise | Generalise | Encrypt):
         return given
     kind, _, how = str(given).partition(":")
     if kind == "drop" and not how:
         return Drop()
     if kind == "pseudonymise":
         return Pseudonymise(how or PURPOSE)
+    if kind == "encrypt":
+        return Encrypt(how)
     if kind == "generalise" and how in _UNITS:
         return Generalise(how)
     if kind == "generalise" and re.fullmatch(r"\d{1,15}(\.\d{1,9})?", how):
         return Generalise(float(how) if "." in how else int(how))
-    hint = "use drop, pseudonymise, pseudonymise:PURPOSE, generalise:3 or generalise:month"
+    hint = "use drop, pseudonymise, pseudonymise:PURPOSE, generalise:3, generalise:month or encrypt"
     raise InvalidDeclaration("treatment", str(given)[:80], "does not exist", hint=hint)
 
 
@@ -110,12 +126,12 @@ def treated_type(treatment: Treatment, column: str, dtype: pl.DataType) -> pl.Da
     match treatment:
         case Drop():
             return None
-        case Pseudonymise():
+        case Pseudonymise() | Encrypt():
             if dtype.is_float() or dtype in (pl.Boolean, TIME):
-                hint = "drop it or generalise it; only texts and whole numbers name somebody"
-                raise InvalidDeclaration(
-                    "column", column, f"has the type {dtype}, of which no pseudonym is made", hint=hint
-                )
+                what = "nothing is encrypted" if isinstance(treatment, Encrypt) else "no pseudonym is made"
+                hint = "drop it or generalise it; texts and whole numbers can be pseudonymised or encrypted"
+                problem = f"has the type {dtype}, of which {what}"
+                raise InvalidDeclaration("column", column, problem, hint=hint)
             return pl.String()
         case Generalise(to):
             fits = dtype == TIME if to in _UNITS else dtype.is_numeric() or dtype == pl.String
@@ -134,12 +150,22 @@ class Minimiser:
     treatments
         By column.
     keys
-        For its pseudonyms.
+        For its pseudonyms, and for what is encrypted.
+    dataset, key
+        Whose it is, for what is encrypted: the name, and the columns of its key.
     """
 
-    def __init__(self, treatments: Mapping[str, Treatment], keys: PurposeKeys) -> None:
-        self._treatments = treatments
+    def __init__(
+        self,
+        treatments: Mapping[str, Treatment],
+        keys: PurposeKeys,
+        dataset: str = "",
+        key: Sequence[str] = (),
+    ) -> None:
+        # What is encrypted comes last: whose it is, is said by values as they are stored.
+        self._treatments = dict(sorted(treatments.items(), key=lambda one: isinstance(one[1], Encrypt)))
         self._keys = keys
+        self._encryptor = Encryptor(dataset, tuple(key), keys.subjects)
 
     @property
     def acts(self) -> bool:
@@ -153,6 +179,8 @@ class Minimiser:
                 continue
             if isinstance(treatment, Drop):
                 rows = rows.drop(column)
+            elif isinstance(treatment, Encrypt):
+                rows = rows.with_columns(self._encryptor.series(rows, column, treatment.whose))
             else:
                 rows = rows.with_columns(self._series(rows[column], treatment))
         return rows
@@ -162,7 +190,11 @@ class Minimiser:
         found = dict(given)
         for column, treatment in self._treatments.items():
             values = found.pop(column, None)
-            if values is not None and not isinstance(treatment, Drop):
+            if values is None or isinstance(treatment, Drop):
+                continue
+            if isinstance(treatment, Encrypt):
+                found[column] = self._encryptor.values(values, column, treatment.whose, found)
+            else:
                 found[column] = [self._value(value, treatment) for value in values]
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.ids import DatasetName
+from varv.kernel.ids import DatasetName, Version
 from varv.kernel.wording import count
 
 
@@ -20,6 +20,26 @@ class PiiDeclared(Event, frozen=True, kw_only=True):
         """Return one line on what this event states."""
         said = ", ".join(f"{name}: {how}" for name, how in self.treatments.items())
         return f"{self.dataset}: {said or 'no column'} is treated as personal"
+
+
+@event("data.values_revealed")
+class ValuesRevealed(Event, frozen=True, kw_only=True):
+    """Somebody read encrypted values of some rows again, for a reason. It does not say which rows, only by
+    which columns they were chosen.
+    """
+
+    dataset: DatasetName
+    version: Version
+    columns: tuple[str, ...]
+    by_columns: tuple[str, ...] = ()
+    n_rows: int
+    by: str
+    why: str
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        what = f"{', '.join(self.columns)} of {count(self.n_rows)} rows of {self.dataset}@{self.version}"
+        return f"{what} read by {self.by}: {self.why}"
 
 
 @event("data.quarantine_erased")

@@ -56,6 +56,8 @@ class DatasetRewritten(Event, frozen=True, kw_only=True):
     n_waiting: dict[str, int] = msgspec.field(default_factory=dict)
     remains: dict[str, str] = msgspec.field(default_factory=dict)
     """Of an erasure: by what was removed, the segment that holds its other rows."""
+    counts: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    """Of an erasure: by part and file of many segments, how many of its other rows came with each of them."""
 
     @property
     def n_rows(self) -> int:
@@ -150,6 +152,8 @@ class DatasetVacuumed(Event, frozen=True, kw_only=True):
     """The erasure that they are removed for, if it is one."""
     left: dict[str, AddedSegment] = msgspec.field(default_factory=dict)
     """By part and file, ``at/name``, the segment with its other rows, where no later version holds these."""
+    counts: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    """By part and file of many segments, how many of its other rows came with each of them."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -29,6 +29,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         own = [(dataset, int(version))] if mark else []
         return [*own, *((name, int(one)) for name, one in self.datasets.items())]
 
+    @property
+    def requests_dataset(self) -> str:
+        """The dataset whose rows are the requests; empty if they were no rows of one."""
+        dataset, mark, _ = self.requests.partition("@")
+        return dataset if mark else ""
+
 
 @event("features.training_set_made")
 class TrainingSetMade(Event, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.wording import count
 
@@ -44,7 +46,9 @@ class ErasureFound(Event, frozen=True, kw_only=True):
     n_rows: dict[str, int]
     models: tuple[str, ...]
     digests: dict[str, Digest]
-    """By dataset, what identified all its batches until then."""
+    """By dataset, what identified all its batches until then: its own, and those made from it with some."""
+    places: dict[str, int] = msgspec.field(default_factory=dict)
+    """By folder of the home, how often the value stood in its files, if it was searched for."""
 
     def line(self) -> str:
         """Return one line on what this event states."""
@@ -71,7 +75,10 @@ class ErasureSearched(Event, frozen=True, kw_only=True):
 
 @event("erasure.proven")
 class ErasureProven(Event, frozen=True, kw_only=True):
-    """Nothing of the subject is left in the home, and the key of its digest is destroyed."""
+    """Nothing of the subject is left in the home, and the key of its digest is destroyed.
+
+    `places` says of every table, folder and store where something was what became of it.
+    """
 
     erasure: str
     n_rows: dict[str, int]
@@ -79,6 +86,7 @@ class ErasureProven(Event, frozen=True, kw_only=True):
     before: dict[str, Digest]
     after: dict[str, Digest]
     n_files: int
+    places: dict[str, str] = msgspec.field(default_factory=dict)
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -5,9 +5,10 @@ All of it may be done again after a crash: what has gone is not found any more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from varv.data import Datasets, DatasetsView
@@ -20,6 +21,7 @@ from varv.data.stored import REASON, quarantine_of
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import AddedSegment, DatasetRewritten, DatasetVacuumed
 from varv.data.views import registered_dataset
+from varv.home.erasure.marks import MadeFrom, marks_of
 from varv.home.erasure.subject import Subject, texts_of
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.codec import Event
@@ -48,7 +50,7 @@ class Store(NamedTuple):
 
 
 class SubjectRows:
-    """The rows of one subject in the tables of its dataset.
+    """The rows of one subject in the tables of its dataset, or of one that was made from it.
 
     Parameters
     ----------
@@ -59,16 +61,28 @@ class SubjectRows:
     suspects
         Places where a search found something: a file may hold what none of its rows says, in the memory that
         it was written from.
+    made
+        The dataset that was made from that of the subject; by default its rows in its own are meant.
     """
 
-    def __init__(self, store: Store, subject: Subject, suspects: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        subject: Subject,
+        suspects: Collection[str] = (),
+        made: MadeFrom | None = None,
+    ) -> None:
         self._store = store
         self._subject = subject
-        self._suspects = {path.rpartition("/")[2].rpartition(".")[0] for path in suspects}
-        self.dataset = registered_dataset(store.views, subject.dataset)
-        types = self.dataset.types()
-        self._key_types = {name: types[name] for name in self.dataset.key}
-        self._keys = subject.row_keys(self._key_types)
+        self._suspects = suspects
+        self.dataset = registered_dataset(store.views, subject.dataset if made is None else made.dataset)
+        self._keys = subject.row_keys(self.dataset)
+        self._marks = marks_of(subject, self.dataset, store.views, made)
+
+    @property
+    def keys(self) -> pl.DataFrame:
+        """The keys of the rows."""
+        return self._keys
 
     @property
     def keys_as_text(self) -> pl.Series:
@@ -76,16 +90,14 @@ class SubjectRows:
         return keys_of(self.dataset.key, self._keys)
 
     def find_keys(self) -> pl.DataFrame:
-        """Return the keys of all rows that hold the subject's value, of every version and in quarantine."""
-        found = [pl.DataFrame(schema=self._key_types)]
+        """Return the keys of all rows that are of the subject, of every version and in quarantine."""
+        found = [self._keys]
         for part in self.dataset.parts:
-            if self._subject.column in self.dataset.columns(part):
-                for _, rows in self._extents(part):
-                    found.append(rows.filter(self._subject.matches()).select(self.dataset.key))
-            for _, _, rows in self._held(part):
-                if {self._subject.column, *self.dataset.key} <= set(rows.columns):
-                    hits = rows.filter(self._subject.matches()).select(self.dataset.key)
-                    found.append(hits.cast(pl.Schema(self._key_types), strict=False))
+            several = [rows for _, rows in self._extents(part)] + [rows for *_, rows in self._held(part)]
+            for rows in several:
+                if set(self.dataset.key) <= set(rows.columns):
+                    hits = rows.filter(self._is_theirs(rows)).select(self.dataset.key)
+                    found.append(hits.cast(self._keys.schema, strict=False))
         return pl.concat(found).drop_nulls().unique().sort(self.dataset.key)
 
     def n_rows(self) -> dict[str, int]:
@@ -136,13 +148,11 @@ class SubjectRows:
 
     def _is_theirs(self, rows: pl.DataFrame) -> pl.Series:
         """Return which rows are of the subject: by its value, or by the key of a row that has it."""
-        theirs = pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows.height)
-        if self._subject.column in rows.columns:
-            theirs |= rows.select(self._subject.matches()).to_series()
-        if self._keys.height and set(self.dataset.key) <= set(rows.columns):
-            known = keys_of(self.dataset.key, rows).is_in(self.keys_as_text.to_list())
-            theirs |= known.fill_null(value=False)
-        return theirs
+        return self._marks.in_rows(rows)
+
+    def _is_suspect(self, part: str, name: str) -> bool:
+        place = f"columns/{table_of(self.dataset.name, part)}/{name}"
+        return any(path.rpartition(".")[0] == place for path in self._suspects)
 
     def _extents(self, part: str) -> Iterator[tuple[Extent, pl.DataFrame]]:
         """Yield every extent whose file is there, with its rows."""
@@ -161,10 +171,10 @@ class SubjectRows:
         """Make a version of the part without the rows, if there are any in the present one."""
         version = Version(self._store.datasets.version(self.dataset) + 1)
         removed, added = list[Extent](), list[AddedSegment]()
-        remains, n_lost = dict[str, str](), 0
+        remains, counts, n_lost = dict[str, str](), dict[str, tuple[int, ...]](), 0
         for one, rows in self._extents(part):
             theirs = self._is_theirs(rows)
-            is_suspect = one.name in self._suspects
+            is_suspect = self._is_suspect(part, one.name)
             if one.gone or not (theirs.any() or is_suspect):
                 continue
             removed.append(one)
@@ -174,6 +184,7 @@ class SubjectRows:
                 rest = pl.DataFrame(rest.rows(), schema=rest.schema, orient="row") if is_suspect else rest
                 added.append(self._put(part, f"erased-{version:09d}.{len(added):04d}", rest))
                 remains[one.name] = added[-1].name
+                counts |= self._counts(part, one.name, ~theirs, self._sizes(part, one))
         if removed:
             event = DatasetRewritten(
                 dataset=self.dataset.name,
@@ -185,8 +196,53 @@ class SubjectRows:
                 n_removed=sum(one.n_rows for one in removed),
                 n_lost=n_lost,
                 remains=remains,
+                counts=counts,
             )
             self._commit(event)
+
+    def _sizes(self, part: str, one: Extent) -> list[int]:
+        """Return how many rows each segment of a file has; nothing for a segment that lies alone."""
+        table = table_of(self.dataset.name, part)
+        return [held.n_rows for held in self._store.columns.listed(table, one.name)] if one.is_file else []
+
+    def _counts(
+        self, part: str, name: str, stays: pl.Series, sizes: Sequence[int] = ()
+    ) -> dict[str, tuple[int, ...]]:
+        """Return by part and file of many segments whose rows lie in an extent how many stay of each.
+
+        Parameters
+        ----------
+        sizes
+            Of the segments in the extent itself.
+        """
+        with self._store.views.reading(DatasetsView) as view:
+            before = view.catalogue(self.dataset.name, part).left_in(name)
+        every = {one.name: one.sizes for one in before} | ({name: sizes} if sizes else {})
+        total = np.concatenate([[0], np.cumsum(stays.to_numpy())])
+        return {
+            f"{part}/{name}": tuple(np.diff(total[np.concatenate([[0], np.cumsum(several)])]).tolist())
+            for name, several in every.items()
+        }
+
+    def _moved_in(
+        self, part: str, one: Extent, rows: pl.DataFrame, stays: pl.Series
+    ) -> Iterator[tuple[str, pl.DataFrame, pl.Series]]:
+        """Yield the segments in a file that hold what is left of extents of before: the name, the rows, and
+        which of these stay.
+        """
+        if not one.is_file:
+            return
+        with self._store.views.reading(DatasetsView) as view:
+            moved = view.catalogue(self.dataset.name, part).moved()
+        first = 0
+        for held in self._store.columns.listed(table_of(self.dataset.name, part), one.name):
+            if held.segment in moved:
+                yield held.segment, rows.slice(first, held.n_rows), stays.slice(first, held.n_rows)
+            first += held.n_rows
+
+    def _put_left(self, part: str, of: Extent, rows: pl.DataFrame) -> AddedSegment:
+        """Store rows that no version counts on any more."""
+        return self._put(part, f"left-{of.number:09d}", rows)
 
     def _put(self, part: str, name: str, rows: pl.DataFrame) -> AddedSegment:
         """Store rows under a name that begins so, and ends with what they are."""
@@ -200,16 +256,20 @@ class SubjectRows:
         """Remove every file that holds one of the rows; no version that counts needs one any more."""
         datasets, spent = self._store.datasets, dict[str, list[Extent]]()
         left: dict[str, AddedSegment] = {}
+        counts: dict[str, tuple[int, ...]] = {}
         datasets.finish_vacuum(self.dataset)
         for part in self.dataset.parts:
             for one, rows in self._extents(part):
                 theirs = self._is_theirs(rows)
-                if not one.gone or not (theirs.any() or one.name in self._suspects):
+                if not one.gone or not (theirs.any() or self._is_suspect(part, one.name)):
                     continue
                 spent.setdefault(part, []).append(one)
                 if not one.remains and not theirs.all():
-                    rest = rows.filter(~theirs)
-                    left[f"{part}/{one.name}"] = self._put(part, f"left-{one.number:09d}", rest)
+                    left[f"{part}/{one.name}"] = self._put_left(part, one, rows.filter(~theirs))
+                    counts |= self._counts(part, one.name, ~theirs, self._sizes(part, one))
+                for name, own, stays in self._moved_in(part, one, rows, ~theirs):
+                    left[f"{part}/{name}"] = self._put_left(part, one, own.filter(stays))
+                    counts |= self._counts(part, name, stays)
         if not spent:
             return
         event = DatasetVacuumed(
@@ -219,6 +279,7 @@ class SubjectRows:
             n_rows=sum(one.n_rows for several in spent.values() for one in several),
             erasure=self._subject.erasure,
             left=left,
+            counts=counts,
         )
         self._commit(event)
         datasets.finish_vacuum(self.dataset)

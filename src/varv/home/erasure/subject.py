@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import msgspec
 import polars as pl
 
 from varv.data import Dataset
-from varv.data.privacy import Pseudonymise
+from varv.data.privacy import Encrypt, Generalise, Pseudonymise
 from varv.data.values import in_json, typed_frame
 from varv.kernel.codec import Digest, canonical
 from varv.kernel.errors import FailedPrecondition, NotFound
@@ -41,6 +40,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[str, ...]
     key: str
     keys: tuple[dict[str, Any], ...] | None = None
+    derived: dict[str, tuple[dict[str, Any], ...]] = {}
+    """By dataset that was made from these rows, the keys of its rows that are of the subject."""
+    owners: tuple[str, ...] = ()
+    """Under whose keys values of the rows are encrypted, by `kernel.subject_keys`."""
 
     @property
     def digest(self) -> Digest:
@@ -60,9 +63,22 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         """Return the texts that are of nobody else wherever they stand."""
         return tuple(text for text in self.texts if _is_distinct(text))
 
-    def row_keys(self, types: Mapping[str, Any]) -> pl.DataFrame:
-        """Return the keys of the rows, in the columns of the dataset's key."""
-        return typed_frame(list(self.keys or ()), types)
+    def row_keys(self, dataset: Dataset) -> pl.DataFrame:
+        """Return the keys of the rows of its dataset, or of one that was made from it."""
+        keys = self.keys if dataset.name == self.dataset else self.derived.get(dataset.name)
+        types = dataset.types()
+        return typed_frame(list(keys or ()), {name: types[name] for name in dataset.key})
+
+    def with_owners(self, owners: tuple[str, ...]) -> Subject:
+        """Return the same subject with those under whose keys values of its rows are encrypted."""
+        return msgspec.structs.replace(self, owners=owners)
+
+    def with_keys(self, dataset: Dataset, keys: pl.DataFrame) -> Subject:
+        """Return the same subject with the keys of its rows of a dataset."""
+        found = tuple(in_json(keys))
+        if dataset.name == self.dataset:
+            return msgspec.structs.replace(self, keys=found)
+        return msgspec.structs.replace(self, derived={**self.derived, dataset.name: found})
 
 
 def texts_of(column: str) -> pl.Expr:
@@ -89,7 +105,8 @@ def subject_of(dataset: Dataset, column: str, value: str, keys: PurposeKeys, era
     if dtype is None:
         hint = f"the columns are {', '.join(dataset.types())}"
         raise NotFound("column", f"{dataset.name}.{column}"[:120], "is not stored", hint=hint)
-    if not (dtype.is_integer() or dtype == pl.String) or str(treatment).startswith("generalise"):
+    is_lost = isinstance(treatment, Generalise | Encrypt)
+    if is_lost or not (dtype.is_integer() or dtype == pl.String):
         hint = "name a column of texts or whole numbers that are stored as they are, or pseudonymised"
         raise FailedPrecondition("column", f"{dataset.name}.{column}", "identifies nobody", hint=hint)
     texts: tuple[str, ...] = (normalised(value),)
@@ -132,8 +149,3 @@ class Subjects:
 
     def _place(self, erasure: str) -> Path:
         return self._folder / f"{erasure}.json"
-
-
-def with_keys(subject: Subject, keys: pl.DataFrame) -> Subject:
-    """Return a subject with the keys of its rows."""
-    return msgspec.structs.replace(subject, keys=tuple(in_json(keys)))
