@@ -80,10 +80,10 @@ def test_how_each_feature_does_is_shown(home, capsys):
 
 
 def test_missing_values_and_the_age_of_a_source_are_told_feature_by_feature(home):
+    from varv.home.records import Records
     from varv.home.skew.desk import FeatureDesk
     from varv.home.skew.measuring import Measuring
     from varv.home.tables import Tables
-    from varv.home.verbs import Records
 
     own = home.home
     tables = Tables(own.folder, own.ledger, own.views, home.clock)

@@ -15,8 +15,8 @@ from varv.data.versions.model import DatasetPublished
 from varv.features import FeatureDefinition, TrainingSetMade
 from varv.features.bulk import Recipe
 from varv.home.impact import ImpactRequest, impact
+from varv.home.records import Records
 from varv.home.tables import Tables
-from varv.home.verbs import Records
 from varv.kernel.errors import NotFound
 from varv.kernel.sagas import Fact
 from varv.loop.views import LoopView

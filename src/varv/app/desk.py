@@ -19,13 +19,13 @@ from varv.features.reads import ReadCounts
 from varv.home.change.verbs import Declarations
 from varv.home.erasure.verbs import ErasureDesk
 from varv.home.labelling.desk import Labelling
+from varv.home.records import Records
 from varv.home.review.verbs import Reviews
 from varv.home.skew.desk import FeatureDesk
 from varv.home.skew.measuring import Measuring
 from varv.home.tables import MOST_ROWS, Tables
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
-from varv.home.verbs import Records
 from varv.kernel.clock import Clock
 from varv.kernel.engine import Engine
 from varv.kernel.errors import Unavailable

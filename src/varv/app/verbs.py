@@ -52,12 +52,12 @@ from varv.features.online.verbs import OnlineDesk
 from varv.home.change.verbs import Declarations
 from varv.home.erasure.verbs import ErasureDesk
 from varv.home.labelling.desk import Labelling
+from varv.home.records import Records
 from varv.home.review.verbs import Reviews
 from varv.home.skew.desk import FeatureDesk
 from varv.home.tracking.desk import TrackingDesk
 from varv.home.tracking.looking import RunDesk
 from varv.home.tracking.purging import Purging
-from varv.home.verbs import Records
 from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import VerbTable, declared_in
 from varv.kernel.views import Views

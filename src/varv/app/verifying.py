@@ -22,7 +22,7 @@ from varv.data.delta.log import LOG
 from varv.data.kept_contracts import texts_digest, texts_of, texts_table
 from varv.data.model import ContractInferred
 from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
-from varv.home.verbs import Records
+from varv.home.records import Records
 from varv.kernel.audit import Remark, Unchecked, audit_blobs, audit_columns
 from varv.kernel.clock import Instant
 from varv.kernel.columns import FolderColumns

@@ -22,7 +22,7 @@ from varv.data.model import DatasetRegistered
 from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
-from varv.home.verbs import Records, ThatRead
+from varv.home.records import Records, ThatRead
 from varv.home.views import HomeView
 from varv.kernel.errors import NotFound, VarvError
 from varv.kernel.expressions import read_expression

@@ -6,9 +6,7 @@ before to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -24,26 +22,21 @@ from varv.home.listing import (
     rollouts_frame,
 )
 from varv.home.model import Comparisons
+from varv.home.records import Records
 from varv.home.requirements import RequirementMatrix, requirements_of
 from varv.home.status import StatusReport, status_report
-from varv.home.tables import EntryFilter, Table, Tables
+from varv.home.tables import EntryFilter, Table
 from varv.home.why import Explanation, explain
-from varv.kernel.clock import DAY, Clock, Instant, instant
+from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import NotFound
-from varv.kernel.ids import ModelName
-from varv.kernel.ledger import Ledger
 from varv.kernel.verbs import EXPORT, READ, verb
-from varv.kernel.views import Views
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
-from varv.registry import RegistryView
 from varv.rollout.views import RolloutsView
-from varv.runs.histories import RunThatRead
 
 _LAST = Instant(253_370_764_800_000_000)
 """The year 9999, after which there are no requests."""
 T = TypeVar("T")
-ThatRead = Callable[[Sequence[str]], Sequence[RunThatRead]]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,50 +152,6 @@ class DatasetList(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[DatasetStatus, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """What a home has on record.
-
-    Parameters
-    ----------
-    home, ledger, views
-        Of the home.
-    state
-        Of its server, in words.
-    that_read
-        Returns the runs that have read datasets of some names.
-    """
-
-    home: Path
-    ledger: Ledger
-    views: Views
-    clock: Clock
-    state: str
-    tables: Tables
-    that_read: ThatRead = lambda _: []
-
-    def model(self, name: str) -> ModelName:
-        """Return the name of a model that the ledger knows; the only one if `name` is empty.
-
-        Raises
-        ------
-        NotFound
-            If there is none of that name.
-        """
-        with self.views.reading(RegistryView) as registry, self.views.reading(LoopView) as loops:
-            known = sorted({*registry.models, *loops.loops})
-        if name in known:
-            return ModelName(name)
-        if not name and len(known) == 1:
-            return ModelName(known[0])
-        hint = f"registered are {', '.join(known) or 'none'}"
-        raise NotFound("model", name[:80], "is not registered", hint=hint)
-
-    def page(self, rows: pl.DataFrame, asked: MeasuredRequest | OfModelRequest | VersionsRequest) -> Table:
-        """Return the page of rows that was asked for."""
-        return self.tables.listed(rows, after=asked.after, limit=self.tables.limit(asked.limit))
-
-
 @verb("model.status", needs=READ)
 def status(records: Records, asked: ModelRequest) -> StatusReport:
     """Show models, versions, shares, rollouts and alarms."""
@@ -232,7 +181,7 @@ def performance(records: Records, asked: MeasuredRequest) -> Table:
         measured = [one for version in view.versions(model) for one in view.series(model, version)]
         within = [one for one in measured if since <= one.window.start < until]
         ordered = sorted(within, key=lambda one: (one.window, one.version))
-        return records.page(performance_frame(ordered, loops.task(model)), asked)
+        return _page(records, performance_frame(ordered, loops.task(model)), asked)
 
 
 @verb("model.alarms", needs=READ)
@@ -240,7 +189,7 @@ def alarms(records: Records, asked: OfModelRequest) -> Table:
     """Read every alarm of a model, the newest first."""
     model = records.model(asked.model)
     with records.views.reading(MonitoringView) as view:
-        return records.page(alarms_frame(view.alarms(model)), asked)
+        return _page(records, alarms_frame(view.alarms(model)), asked)
 
 
 @verb("model.rollouts", needs=READ)
@@ -248,7 +197,7 @@ def rollouts(records: Records, asked: OfModelRequest) -> Table:
     """Read every rollout of a model, the oldest first."""
     model = records.model(asked.model)
     with records.views.reading(RolloutsView) as view:
-        return records.page(rollouts_frame(view.of_model(model)), asked)
+        return _page(records, rollouts_frame(view.of_model(model)), asked)
 
 
 @verb("model.requirements", needs=READ)
@@ -347,3 +296,10 @@ def _window(since: str, until: str) -> tuple[Instant, Instant]:
 
 def _given(text: str, read: Callable[[str], T]) -> T | None:
     return read(text) if text else None
+
+
+def _page(
+    records: Records, rows: pl.DataFrame, asked: MeasuredRequest | OfModelRequest | VersionsRequest
+) -> Table:
+    """Return the page of rows that was asked for."""
+    return records.tables.listed(rows, after=asked.after, limit=records.tables.limit(asked.limit))

@@ -7,6 +7,7 @@ import pytest
 from tests.home.live_home import NOW, REQUEST
 
 from varv.features.skew import SKEW
+from varv.home.records import Records
 from varv.home.skew.desk import FeatureDesk
 from varv.home.skew.measuring import Measuring
 from varv.home.skew.model import SkewMeasured
@@ -14,7 +15,6 @@ from varv.home.skew.verbs import CompareRequest, SkewRequest, compare_now, skew
 from varv.home.skew.views import SkewView
 from varv.home.skew.watching import SkewWatch
 from varv.home.tables import Tables
-from varv.home.verbs import Records
 from varv.kernel.clock import HOUR, MINUTE, iso
 from varv.kernel.errors import InvalidInput
 from varv.monitoring.views import MonitoringView

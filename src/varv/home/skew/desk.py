@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varv.features.skew import SKEW
+from varv.home.records import Records
 from varv.home.skew.measuring import Measuring
-from varv.home.verbs import Records
 from varv.kernel.ids import ModelName
 from varv.monitoring.views import MonitoringView
 
