@@ -69,6 +69,6 @@ def test_what_is_no_frame_or_too_long_is_refused(said):
 
 
 def test_every_type_that_is_kept_in_columns_has_a_form():
-    from varv.data.model import KEPT
+    from varv.data.sources import KEPT
 
     assert {str(dtype) for dtype in KEPT} <= TYPES.keys()

@@ -118,7 +118,7 @@ def test_what_was_made_of_a_dataset_is_touched_and_runs_that_read_either(lived, 
     home.home.engine.tell(facts=facts)
     desk = open_tracking(tmp_path, home.home.ledger, home.clock)
     do, runs = desk.recorder.do, desk.runs
-    experiment = do(runs.create_experiment("trials"))
+    experiment = do(runs.experiments.create("trials"))
     read = {"parcels@3": '{"mlflow_colspec": [{"name": "heat"}]}', "rows_of_may": "", "parcelsize": ""}
     for name, schema in read.items():
         run = do(runs.create_run(experiment, name=f"of {name}"))

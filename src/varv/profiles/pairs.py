@@ -116,7 +116,9 @@ def _steps(column: pl.Series, scale: ColumnScale) -> tuple[Floats, npt.NDArray[n
     """Return the steps of a column's values, 0 where there is none, and the places where there is none."""
     n_null = column.null_count()
     values = numbers_of(column.fill_null(strategy="zero") if n_null else column, scale.kind)
-    found = (values.astype(np.float64) - scale.pivot) * 2.0 ** (FINENESS - scale.exponent)
+    with np.errstate(over="ignore"):
+        # What lies beyond all numbers is farther than the farthest step.
+        found = (values.astype(np.float64) - scale.pivot) * 2.0 ** (FINENESS - scale.exponent)
     gone = column.is_null().to_numpy() if n_null else np.zeros(len(found), np.bool_)
     if values.dtype.kind == "f":
         gone = gone | ~(np.abs(values) <= LARGEST)
