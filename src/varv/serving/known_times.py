@@ -45,7 +45,8 @@ class KnownTimes:
         if n <= 2 * most:
             return
         held = np.sort(np.concatenate(self._times))
-        before = int(held[n // 2])
+        # What is added later may be of earlier times, and what was counted has no times any more.
+        before = max(int(held[n // 2]), self.counted.before)
         gone = int(np.searchsorted(held, before))
         self._times = [held[gone:]]
         self.counted = Counted(self.counted.n + gone, Instant(before))
