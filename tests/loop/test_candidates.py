@@ -129,6 +129,13 @@ def test_too_few_rows_for_one_origin_is_told_with_the_counts(home):
         home(min_rows=100_000).train()
 
 
+def test_a_window_that_begins_after_the_last_outcome_holds_too_few_rows(home):
+    here = home(window=20 * DAY)
+    late = msgspec.structs.replace(ASK, cutoff=Instant(CUTOFF + 25 * DAY))
+    with pytest.raises(FailedPrecondition, match=r"too few rows to train on .*n_fit=0"):
+        here.train(late)
+
+
 @pytest.mark.parametrize(("origins", "refit", "n_fits"), [(1, False, 1), (1, True, 2), (3, True, 4)])
 def test_the_work_of_every_fit_is_counted(home, origins, refit, n_fits):
     here = home(origins=origins, refit=refit)

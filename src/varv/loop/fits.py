@@ -95,11 +95,13 @@ class Rows(msgspec.Struct, frozen=True):
         return self._counting(found if columns is None else found.select(*columns, "outcome"))
 
     def all_between(self, since: Instant, until: Instant) -> pl.DataFrame:
-        """Return the rows of [since, until) with those that do not count; no row is copied."""
+        """Return the rows of [since, until) with those that do not count, none if it ends before it begins; no
+        row is copied.
+        """
         # They are in order, so a stretch is a slice.
         at = self.frame["requested_at"].cast(pl.Int64).to_numpy()
         first, last = np.searchsorted(at, (since, until)).tolist()
-        return self.frame.slice(first, last - first)
+        return self.frame.slice(first, max(0, last - first))
 
     def stretches(self, since: Instant, until: Instant) -> Iterator[pl.DataFrame]:
         """Yield features and outcomes of the rows of [since, until), some at a time, so that no copy is made

@@ -72,8 +72,12 @@ def test_what_is_declared_is_on_record_for_whoever_has_no_declaration(home):
     known = home.datasets.registered("people")
     assert known.pii == {"email": Pseudonymise(), "age": Generalise(10)}
     assert home.datasets.register(people(pii=PII)) == ()
-    [fact] = home.datasets.register(people(pii={"email": "pseudonymise"}))
+    other = people(pii={"email": "pseudonymise"})
+    [fact] = home.datasets.register(other)
     assert fact.event.treatments == {"email": "pseudonymise"}
+    home.datasets.commit([fact])
+    assert home.datasets.register(other) == ()
+    assert home.datasets.registered("people").pii == {"email": Pseudonymise()}
     with pytest.raises(AlreadyExists, match="has lost the column age"):
         home.datasets.register(people(pii={"email": "pseudonymise", "age": "drop"}))
 
