@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
+import varv.data.difference_verbs
 import varv.data.ingestion.verbs
 import varv.data.privacy_verbs
 import varv.data.profiling.verbs
@@ -95,6 +96,7 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.difference_verbs,
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
     varv.data.privacy_verbs,

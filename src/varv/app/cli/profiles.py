@@ -57,7 +57,7 @@ def _blocks(found: Profiled, page: str) -> list[Block]:
         Line(f"{count(found.profile.n_rows)} rows"),
         Grid(names, rows),
         *([told, Grid(("column", "share", "nats", "by chance"), tells)] if tells else []),
-        *(_moved(found.difference, found.against) if found.difference else []),
+        *(moved_blocks(found.difference, found.against) if found.difference else []),
         *([Line(f"the page is {page}")] if page else []),
     ]
 
@@ -77,7 +77,8 @@ def _row(one: ColumnRead, n_rows: int) -> tuple[str, ...]:
     )
 
 
-def _moved(found: ProfileDifference, against: str) -> list[Block]:
+def moved_blocks(found: ProfileDifference, against: str) -> list[Block]:
+    """Return what moved since an earlier profile."""
     rows = [_moved_row(one) for one in found.columns if one.moved]
     fields = {"new": found.only_after, "gone": found.only_before, "of another kind": found.changed_kind}
     lines = [Line(f"{name}: {', '.join(columns)}") for name, columns in fields.items() if columns]
