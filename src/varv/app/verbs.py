@@ -37,6 +37,7 @@ import varv.home.skew.health
 import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
+import varv.home.trained_profile
 import varv.home.training_sets
 import varv.home.verbs
 import varv.loop.verbs
@@ -120,6 +121,7 @@ ROOMS = (
     varv.home.tracking.purging,
     varv.home.moving.verbs,
     varv.home.training_sets,
+    varv.home.trained_profile,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

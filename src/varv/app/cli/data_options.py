@@ -62,6 +62,9 @@ def _add_judging(act: Act) -> None:
         "--against-window", default="", metavar="FROM/TO", help="say what moved since this time"
     )
     profiled.add_argument("--outcome", default="", metavar="COLUMN", help="say what tells about a column")
+    profiled.add_argument(
+        "--model", action="store_true", help="NAME is a model: what its version was trained on (the champion)"
+    )
     profiled.add_argument("--html", default="", metavar="FILE", help="write one page that stands alone")
     watched = act("watch", "judge the rows by the dataset's own past, and put on record what is unlike it")
     watched.add_argument("what", help="NAME, or NAME/PART for what became known later")
