@@ -56,8 +56,8 @@ def profile_training(records: Records, asked: TrainingProfileRequest) -> Profile
 def _by_default(records: Records, model: ModelName) -> int:
     with records.views.reading(RegistryView) as registry:
         record = registry.models.get(model)
-        versions = {} if record is None else record.versions
-        champions = [number for number, one in versions.items() if "champion" in one.aliases]
+        trained = () if record is None else tuple(record.versions.items())
+        champions = [number for number, one in trained if "champion" in one.aliases]
     return max(champions or trained_versions(records.home, model), default=0)
 
 

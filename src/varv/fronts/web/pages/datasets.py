@@ -140,7 +140,8 @@ def profile_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
     if part not in parts:
         raise not_one_of("part", part, parts, "it has none")
     kept = None if now.folder is None else last_kept(now.folder, dataset, part)
-    found, earlier, against = None, [], query.get("against", "")
+    against, earlier = query.get("against", ""), list[int]()
+    found = None
     if now.folder is not None and kept is not None:
         version, profile = kept
         found = Profiled(dataset=dataset, part=part, version=version, profile=read(profile))
