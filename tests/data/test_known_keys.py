@@ -12,7 +12,7 @@ from tests.data.test_service import TRIPS, TYPES, base, done
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame, key_runs
 from varv.kernel.clock import VirtualClock, instant
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.snapshots import Position, Snapshots

@@ -14,8 +14,8 @@ from varv.data import Dataset, Datasets, DatasetsView, Frame, Quarantine, Select
 from varv.kernel import table_folder
 from varv.kernel.clock import VirtualClock, instant
 from varv.kernel.codec import decode_event
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret

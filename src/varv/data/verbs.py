@@ -20,8 +20,8 @@ from varv.data.stored import REASON
 from varv.data.values import in_json
 from varv.data.views import DatasetsView, Quarantined
 from varv.kernel.clock import Clock, iso
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret

@@ -26,8 +26,9 @@ from varv.home.listing import dataset_versions_frame
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Duration, Instant, as_datetime
 from varv.kernel.codec import Digest
-from varv.kernel.columns import SEGMENT, TIME, FolderColumns
+from varv.kernel.columns import SEGMENT, TIME
 from varv.kernel.errors import InvalidInput
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
