@@ -108,8 +108,8 @@ def test_after_a_restart_only_later_batches_are_read(tmp_path):
     home.datasets = home.opened()
     home.take(("at", base(("t1", hour(1), 1), ("t2", hour(1), 1))))
     with home.views.reading(DatasetsView) as view:
-        assert view.counts("trips", "at").n_equal == 1
-        assert view.counts("trips", "done_at").n_waiting == 0
+        assert view.arrivals.counts("trips", "at").n_equal == 1
+        assert view.arrivals.counts("trips", "done_at").n_waiting == 0
 
 
 def test_a_batch_that_is_not_committed_is_in_no_snapshot(tmp_path):

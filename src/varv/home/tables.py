@@ -20,8 +20,8 @@ import polars as pl
 from varv.data import Datasets
 from varv.data.dataset import Dataset
 from varv.data.outcomes import OutcomeSpec
+from varv.data.registered import registered_dataset
 from varv.data.versions import versions_of
-from varv.data.views import registered_dataset
 from varv.home.listing import dataset_versions_frame
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Duration, Instant, as_datetime

@@ -83,7 +83,7 @@ class ComparedFiles:
         return rows
 
     def written(self, path: Path, content: Digest) -> None:
-        """Take a file that this process has just written for compared, with the digest of its rows or list."""
+        """Take a file that was just written for compared, with the digest of its rows or of its list."""
         self._remember(path, (looks_of(path), content))
 
     def forget(self, path: Path) -> None:
