@@ -67,8 +67,8 @@ from varv.fronts.inference.online import OnlineFeatures
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict, FailedPrecondition, StorageFull, VarvError
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import DatasetName, ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.memory import return_freed, settle
