@@ -18,7 +18,7 @@ from varv.data.dataset import Dataset
 from varv.data.shape import in_shape
 from varv.data.versions import Came, DatasetVersion, batch_of, table_of, versions_of
 from varv.data.views import DatasetsView, Quarantined, registered_dataset
-from varv.kernel.catalogue import Extent, digests
+from varv.kernel.catalogue import Catalogue, Extent, digests
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
@@ -28,7 +28,7 @@ from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.purpose_keys import PurposeKeys
 from varv.kernel.secret import Secret
-from varv.kernel.segment_files import RESTORE
+from varv.kernel.segment_files import COMPACTED, RESTORE
 from varv.kernel.views import Views
 
 REASON = "@reason"
@@ -492,6 +492,16 @@ class StoredDatasets:
         with self._views.reading(DatasetsView) as view:
             held = view.quarantined(dataset.name, part, segment)
         return 0 if held is None else held.n_rows
+
+
+def copies_in(columns: Columns, table: str, held: Catalogue, name: str) -> list[str]:
+    """Return the segments of a compacted file, if it is there, that may have files of their own which nothing
+    names: a compaction leaves them to the next one, and that asks the file what they are.
+    """
+    if not name.startswith(COMPACTED) or columns.file_of(table, name) is None:
+        return []
+    named = {one.name for one in held.stored() if not one.removed_by}
+    return [one.segment for one in columns.listed(table, name) if one.segment not in named]
 
 
 def quarantine_of(dataset: str, part: str) -> str:
