@@ -77,6 +77,7 @@ class Movements(RuleBasedStateMachine):
         # By e-mail address, the keys of the rows that ever had it; and those that nothing may be left of.
         self.keys_of = {email: set() for email in EMAILS}
         self.forgotten = set()
+        self.ever_erased = set()
         self.gone_keys = set()
         self.last_erased_at = -1
         self.sent = {}
@@ -160,8 +161,9 @@ class Movements(RuleBasedStateMachine):
                 lambda: self.home.datasets.append(self.home.dataset, "at", frame(rows), segment=name)
             )
         except Conflict:
-            # Nothing tells by now that these were its rows.
-            assert any(one.name == name or True for one in ())
+            # Under a new key of somebody who was erased they are other bytes.
+            assert self.home.is_sealed
+            assert self.ever_erased & {email for _, email, _ in rows.values()}
         self.note()
 
     @rule(rows=OUTCOMES)
@@ -369,6 +371,7 @@ class Movements(RuleBasedStateMachine):
         home, keys = self.home, self.keys_of[email]
         self.last_erased_at = int(home.datasets.version(home.dataset))
         self.forgotten.add(email)
+        self.ever_erased.add(email)
         self.gone_keys |= keys
         for part in PARTS:
             found, before = home.present(part), self.now[part]
