@@ -157,9 +157,7 @@ class Movements(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.sent)))
         rows = self.sent[name]
         try:
-            self.act(
-                lambda: self.home.datasets.append(self.home.dataset, "at", frame(rows), segment=name)
-            )
+            self.act(lambda: self.home.datasets.append(self.home.dataset, "at", frame(rows), segment=name))
         except Conflict:
             # Under a new key of somebody who was erased they are other bytes.
             assert self.home.is_sealed

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from varv.data.cold import ColdFiles
 from varv.data.cold.files import checked_rows
 from varv.data.dataset import Dataset
-from varv.data.tiers.due import Due, Reached, due
 from varv.data.stored import copies_in
+from varv.data.tiers.due import Due, Reached, due
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import ArchivedFile, SegmentsArchived, SegmentsRestored
 from varv.data.views import DatasetsView
