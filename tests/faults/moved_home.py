@@ -22,8 +22,8 @@ from varv.data.tiers import Tiers
 from varv.data.versioning.keeping import Versions
 from varv.data.versions import table_of
 from varv.home.erasure.carrying import Erasures
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.snapshots import SNAPSHOTS, Position, Snapshots
@@ -137,6 +137,6 @@ class MovedHome(People):
                 "history": view.history("people"),
                 "version": view.version("people"),
                 "digest": view.digest("people"),
-                "held": view.quarantine("people"),
-                "counts": {part: view.counts("people", part) for part in PARTS},
+                "held": view.arrivals.quarantine("people"),
+                "counts": {part: view.arrivals.counts("people", part) for part in PARTS},
             }
