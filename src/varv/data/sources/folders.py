@@ -48,12 +48,12 @@ class LocalFolder:
 
     def files(self, now: Instant | None = None) -> list[Landed]:
         """Return the files in the order of their names: those that are whole at a time, all without one."""
-        found = []
-        for file in sorted(self._path.rglob("*")):
-            # Seconds since 1970; a file that somebody copied keeps its other times.
-            if file.is_file() and (now is None or now - file.stat().st_ctime_ns // 1000 >= self._settle):
-                found.append(Landed(file.relative_to(self._path).as_posix(), mark_of(file)))
-        return found
+        # Seconds since 1970; a file that somebody copied keeps its other times.
+        return [
+            Landed(file.relative_to(self._path).as_posix(), mark_of(file))
+            for file in sorted(self._path.rglob("*"))
+            if file.is_file() and (now is None or now - file.stat().st_ctime_ns // 1000 >= self._settle)
+        ]
 
     def here(self, name: str, scratch: Scratch) -> Path:
         """Return the file itself."""

@@ -140,7 +140,7 @@ class Landing:
         # The oldest first: mostly it says at once that this is still to come.
         left = self._generations()
         if next(left, 0) == latest and all(one == latest for one in left):
-            yield Step(pl.DataFrame(), {_REFRESHED: str(latest)}, whole=True)
+            yield Step(pl.DataFrame(), {_REFRESHED: str(latest)}, only=self)
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Yield the columns of the key of all rows that lie in files; of Airbyte, of those of the last

@@ -28,6 +28,15 @@ class Asked(NamedTuple):
     now: Instant
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """A source that can be asked for keys alone, so that deletions are found."""
+
+    def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """Yield the columns of the key of all rows that there are."""
+        ...
+
+
 class Step(NamedTuple):
     """Some rows, and the places of the cursor that move with them; an empty text takes a place away."""
 
@@ -37,10 +46,10 @@ class Step(NamedTuple):
     """Rows that the source itself says are not what they were."""
     gone: pl.Series | None = None
     """Rows that say that the one of their key was deleted, in the order in which things happened."""
-    whole: bool = False
-    """Whether the source holds all there is from here on: rows whose keys it does not give go. Only of one
-    that is `Keyed`.
-    """
+    entire: bool = False
+    """Whether a row is all that stands of its key: what became known of it before, and it does not say, goes."""
+    only: Keyed | None = None
+    """Who has the keys of all rows that there are from here on: others go."""
 
 
 @runtime_checkable
@@ -80,15 +89,6 @@ class Source(Protocol):
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield what came after a cursor. Texts may stand for values of other types."""
-        ...
-
-
-@runtime_checkable
-class Keyed(Protocol):
-    """A source that can be asked for keys alone, so that deletions are found."""
-
-    def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-        """Yield the columns of the key of all rows that there are."""
         ...
 
 
