@@ -47,7 +47,7 @@ class Step(NamedTuple):
     gone: pl.Series | None = None
     """Rows that say that the one of their key was deleted, in the order in which things happened."""
     entire: bool = False
-    """Whether a row is all that stands of its key: what became known of it before, and it does not say, goes."""
+    """Whether a row is all that stands of its key: what became known before, and it does not say, goes."""
     only: Keyed | None = None
     """Who has the keys of all rows that there are from here on: others go."""
 
