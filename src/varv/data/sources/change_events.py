@@ -177,7 +177,8 @@ def _change(record: Any, fields: Mapping[str, Encoded], before: str) -> Change |
 
 
 def _row(state: dict[str, Any], fields: Mapping[str, Encoded], at_ms: Any) -> tuple[dict[str, Any], bool]:
-    row, is_whole = {}, True
+    row: dict[str, Any] = {}
+    is_whole = True
     for name, value in state.items():
         if value == _UNAVAILABLE:
             row[name], is_whole = None, False

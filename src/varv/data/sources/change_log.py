@@ -50,7 +50,8 @@ class Table:
 
     def _there(self) -> pl.DataFrame:
         """Return the keys of the rows, and the file that holds the last change of each."""
-        found, truncated, last = [], "", ""
+        found: list[pl.DataFrame] = []
+        truncated = last = ""
         for name in self._names:
             read = self._opened(name)
             require_one_log(name, last, read.last)

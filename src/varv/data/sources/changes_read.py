@@ -15,8 +15,8 @@ from varv.kernel.scratch import Scratch
 
 KEY, POSITION = "@key", "@position"
 GONE, PARTLY = "@gone", "@partly"
-"""Columns beside those of a row: its key as one text, where its change is, and whether it was deleted or lacks
-a value.
+"""Columns beside those of a row: its key as one text, where its change is, and whether it was deleted or
+lacks a value.
 """
 ABOUT = (KEY, POSITION, GONE, PARTLY)
 _LINE = "@line"

@@ -14,6 +14,7 @@ import binascii
 import datetime as dt
 import decimal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -75,16 +76,15 @@ def fields_of(fields: Sequence[Mapping[str, Any]]) -> dict[str, Encoded]:
 def _of(name: str, given: str) -> Encoded | None:
     match name:
         case "Date" | "Timestamp" | "MicroTimestamp":
-            unit_us = _TIMES[name]
-            return Encoded(TIME, lambda value: _time(value, unit_us, 1))
+            return Encoded(TIME, partial(_time, _TIMES[name], 1))
         case "NanoTimestamp":
-            return Encoded(TIME, lambda value: _time(value, 1, 1000))
+            return Encoded(TIME, partial(_time, 1, 1000))
         case "ZonedTimestamp":
             return Encoded(TIME, _as_it_is)
         case "Decimal" if given.lstrip("-").isdigit():
             scale = int(given)
             dtype = pl.Float64() if scale > 0 else pl.Int64()
-            return Encoded(dtype, lambda value: _decimal(value, scale))
+            return Encoded(dtype, partial(_decimal, scale))
         case "VariableScaleDecimal":
             return Encoded(pl.Float64(), _of_any_scale)
         case _:
@@ -95,7 +95,7 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _time(value: Any, unit_us: int, per_us: int) -> Any:
+def _time(unit_us: int, per_us: int, value: Any) -> Any:
     if not isinstance(value, int):
         return value
     try:
@@ -105,7 +105,7 @@ def _time(value: Any, unit_us: int, per_us: int) -> Any:
     return then.isoformat().replace("+00:00", "Z")
 
 
-def _decimal(value: Any, scale: int) -> Any:
+def _decimal(scale: int, value: Any) -> Any:
     """Return the number that big-endian bytes in two's complement stand for, given as base64."""
     if not isinstance(value, str | bytes):
         return value
@@ -123,5 +123,5 @@ def _decimal(value: Any, scale: int) -> Any:
 def _of_any_scale(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    found = _decimal(value.get("value"), int(value.get("scale") or 0))
+    found = _decimal(int(value.get("scale") or 0), value.get("value"))
     return float(found) if isinstance(found, int) else found

@@ -101,6 +101,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     loaded_at: str
     checked_at: str
     status: str
+    is_late: bool = False
+    """Whether the dataset is late by that."""
 
 
 @runtime_checkable
