@@ -29,7 +29,7 @@ from varv.kernel.errors import InvalidInput
 
 CHANGED_AT = "__source_ts_ms"
 """When the database says that it made a change, as a column."""
-_OWN, _ORIGIN = "__", "__source_"
+_OWN = "__"
 _UNAVAILABLE = "__debezium_unavailable_value"
 _SCHEMES: Mapping[str, tuple[str, ...]] = {
     "lsn": ("lsn",),
@@ -42,6 +42,8 @@ _SCHEMES: Mapping[str, tuple[str, ...]] = {
 Oracle, and others.
 """
 _FIELDS = "write whole envelopes, or add.fields=op,source.ts_ms with lsn (PostgreSQL) or file,pos,row (MySQL)"
+_MILLISECONDS = encoded_as("Timestamp")
+_SIMPLE = (str, int, float, bool)
 _WORDS = re.compile(r"[0-9A-Za-z:]+")
 
 
@@ -187,12 +189,14 @@ def _row(state: dict[str, Any], fields: Mapping[str, Encoded], at_ms: Any) -> tu
             row[name] = plain(value if encoded is None else encoded.decode(value))
         else:
             row[name] = None
-    row[CHANGED_AT] = encoded_as("Timestamp").decode(at_ms)
+    row[CHANGED_AT] = _MILLISECONDS.decode(at_ms)
     return row, is_whole
 
 
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: times in ISO 8601, decimals as numbers, what is nested as its text."""
+    if type(value) in _SIMPLE:
+        return value
     match value:
         case dt.datetime():
             utc = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)

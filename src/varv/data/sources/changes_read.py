@@ -49,9 +49,8 @@ class ChangesRead:
         self.index = self._indexed(changes)
         """The last change of each key, in the order of the file."""
         self.types: Mapping[str, pl.DataType] = changes.types
-        ends = self.index[POSITION]
-        self.first = str(ends.min() or "")
-        self.last = max(str(ends.max() or ""), self.truncated)
+        self.last = max(str(self.index[POSITION].max() or ""), self.truncated)
+        """How far the file reaches in the log."""
 
     @property
     def rows_file(self) -> Path:

@@ -56,7 +56,8 @@ class Debezium:
     The last change of a key in the log of the database counts, whichever file it came in; deletions remove
     rows, and a truncation removes all. A change that is older than what files said that are gone is put in
     quarantine, since nobody can tell whether it was superseded; so is one of which PostgreSQL says only
-    that a large value did not change. When a change was made is the column ``__source_ts_ms``.
+    that a large value did not change. Say ``updates="merge"`` of the dataset, so that later changes take the
+    place of earlier ones. When a change was made is the column ``__source_ts_ms``.
     """
 
     path: str
