@@ -82,10 +82,7 @@ class DatasetsView(msgspec.Struct):
                 self.known[event.dataset] = msgspec.structs.replace(
                     before, known_at=event.known_at, types=event.types
                 )
-            case PiiDeclared():
-                before = self.known[event.dataset]
-                self.known[event.dataset] = msgspec.structs.replace(before, pii=event.treatments)
-            case ContractInferred() | ExpectationsDeclared() | BatchWarned():
+            case PiiDeclared() | ContractInferred() | ExpectationsDeclared() | BatchWarned():
                 self._expect(entry, event)
             case DatasetVersionAppended():
                 self._append(entry, event)
@@ -217,8 +214,13 @@ class DatasetsView(msgspec.Struct):
             self._came(place, event.batch or event.digest)
         self.arrivals.appended(event)
 
-    def _expect(self, entry: Entry, event: ContractInferred | ExpectationsDeclared | BatchWarned) -> None:
+    def _expect(
+        self, entry: Entry, event: PiiDeclared | ContractInferred | ExpectationsDeclared | BatchWarned
+    ) -> None:
         match event:
+            case PiiDeclared():
+                known = self.known[event.dataset]
+                self.known[event.dataset] = msgspec.structs.replace(known, pii=event.treatments)
             case ContractInferred():
                 self.contracts[event.dataset, event.part] = event.contract
                 self.inferred_in[event.dataset, event.part] = entry.seq
