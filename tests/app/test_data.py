@@ -7,35 +7,13 @@ import json
 import polars as pl
 import pytest
 from tests.app.serving import Server, varv
-from tests.home.live_home import LiveHome
 
 import varv as package
-from varv.app.cli import main
 from varv.app.cli.row_files import read_rows, write_rows
 from varv.kernel.columns import TIME
 from varv.kernel.errors import FailedPrecondition, InvalidInput
 
 TYPES = {"id": pl.String(), "at": TIME, "n": pl.Int64(), "late": pl.Boolean(), "x": pl.Float64()}
-
-
-@pytest.fixture(scope="module")
-def home(lived, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    found: LiveHome = lived(folder)
-    found.close()
-    return folder
-
-
-@pytest.fixture
-def run(capsys, home, monkeypatch):
-    monkeypatch.delenv("VARV_HOME", raising=False)
-
-    def told(*arguments, status=0):
-        assert main(["--home", str(home), *arguments]) == status
-        said = capsys.readouterr()
-        return said.err if status else said.out
-
-    return told
 
 
 def test_old_rows_are_archived_shown_and_restored(run, home):

@@ -16,7 +16,7 @@ from tests.serving.samples import table
 
 from varv.adapters.endpoints import described
 from varv.adapters.runtimes import installed_runtimes
-from varv.app.cli.parser import _seconds
+from varv.app.cli.model_options import _seconds
 from varv.app.cli.telling import _described
 from varv.app.fitting import ProcessFits
 from varv.app.server.protocol import Deadlines

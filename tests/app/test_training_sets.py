@@ -7,31 +7,9 @@ import json
 import polars as pl
 import pytest
 from tests.app.serving import Server, varv
-from tests.home.live_home import LiveHome
 
 import varv as package
-from varv.app.cli import main
 from varv.kernel.errors import AlreadyExists
-
-
-@pytest.fixture(scope="module")
-def home(lived, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    found: LiveHome = lived(folder)
-    found.close()
-    return folder
-
-
-@pytest.fixture
-def run(capsys, home, monkeypatch):
-    monkeypatch.delenv("VARV_HOME", raising=False)
-
-    def told(*arguments, status=0):
-        assert main(["--home", str(home), *arguments]) == status
-        said = capsys.readouterr()
-        return said.err if status else said.out
-
-    return told
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.data.delta.test_publishing import Publisher
 from tests.data.versioning.stores import TRIPS, base, done
+from tests.faults.killed import go_on
 
 from varv.data.delta import merging
 from varv.kernel.clock import DAY
@@ -22,7 +23,7 @@ N_BATCHES = 4
 def write(folder: Path, faults: Faults | None = None) -> Publisher:
     """Go on from the step that was not done; a step that is done again changes nothing."""
     merging.FEWEST = 3
-    store, note = Publisher(folder, in_memory=False, faults=faults), folder / "steps"
+    store = Publisher(folder, in_memory=False, faults=faults)
     store.publications = store.publisher(faults)
     steps = []
     for n in range(1, N_BATCHES + 1):
@@ -37,11 +38,7 @@ def write(folder: Path, faults: Faults | None = None) -> Publisher:
         lambda: store.datasets.merge(TRIPS, "at", base(("k2", 2, 20))),
         store.publish,
     ]
-    n_done = int(note.read_text()) if note.exists() else 0
-    for number, step in enumerate(steps):
-        if number >= n_done:
-            step()
-            note.write_text(str(number + 1))
+    go_on(folder, steps)
     return store
 
 

@@ -12,6 +12,7 @@ from unittest import mock
 
 from tests.data.tiers.stores import TierStore
 from tests.data.versioning.stores import TRIPS, base, done
+from tests.faults.killed import go_on
 
 from varv.data.retention import Retention
 from varv.kernel import table_folder
@@ -47,15 +48,14 @@ def steps(store: TierStore) -> list[Callable[[], object]]:
 
 def write(folder: Path, faults: Faults | None = None) -> TierStore:
     """Go on from the step that was not done."""
-    store, note = TierStore(folder, in_memory=False, faults=faults), folder / "steps"
-    n_done = int(note.read_text()) if note.exists() else 0
+    store = TierStore(folder, in_memory=False, faults=faults)
+
+    def pass_time(number: int) -> None:
+        # Time goes on between the steps, the same whoever does them.
+        store.clock.move_to(instant("2014-02-01") + 2 * (number + 1) * DAY)
+
     with mock.patch.object(table_folder, "_MANY", 3):
-        for number, step in enumerate(steps(store)):
-            # Time goes on between the steps, the same whoever does them.
-            store.clock.move_to(instant("2014-02-01") + 2 * (number + 1) * DAY)
-            if number >= n_done:
-                step()
-                note.write_text(str(number + 1))
+        go_on(folder, steps(store), pass_time)
     return store
 
 

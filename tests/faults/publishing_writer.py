@@ -10,13 +10,14 @@ from pathlib import Path
 
 from tests.data.delta.test_publishing import Publisher
 from tests.data.versioning.stores import TRIPS, base, done
+from tests.faults.killed import go_on
 
 from varv.kernel.faults import Faults
 
 
 def write(folder: Path, faults: Faults | None = None) -> Publisher:
     """Go on from the step that was not done; a step that is done again changes nothing."""
-    store, note = Publisher(folder, in_memory=False, faults=faults), folder / "steps"
+    store = Publisher(folder, in_memory=False, faults=faults)
     store.publications = store.publisher(faults)
     steps = [
         *(lambda n=n: store.append("at", base((f"k{n}", n, n)), f"w-{n:06d}") for n in (1, 2)),
@@ -27,11 +28,7 @@ def write(folder: Path, faults: Faults | None = None) -> Publisher:
         lambda: store.datasets.overwrite(TRIPS, "at", base(("k1", 1, 1))),
         store.publish,
     ]
-    n_done = int(note.read_text()) if note.exists() else 0
-    for number, step in enumerate(steps):
-        if number >= n_done:
-            step()
-            note.write_text(str(number + 1))
+    go_on(folder, steps)
     return store
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from tests.data.versioning.stores import TRIPS, Store, base, done
+from tests.faults.killed import go_on
 
 from varv.data.versioning.references import Reference
 from varv.data.versions.model import Retention
@@ -46,13 +47,9 @@ def steps(store: Store) -> list[Callable[[], object]]:
 
 def write(folder: Path, faults: Faults | None = None) -> Store:
     """Go on from the step that was not done."""
-    store, note = Store(folder, in_memory=False, faults=faults), folder / "steps"
-    n_done = int(note.read_text()) if note.exists() else 0
+    store = Store(folder, in_memory=False, faults=faults)
     with mock.patch.object(table_folder, "_MANY", 3):
-        for number, step in enumerate(steps(store)):
-            if number >= n_done:
-                step()
-                note.write_text(str(number + 1))
+        go_on(folder, steps(store))
     return store
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 
 import pytest
 from tests.faults.erasing_writer import erase, fill, opened
+from tests.faults.killed import kill
 from tests.home.erasure.people import ANA
 
 from varv.app.verifying import verify_report
@@ -18,7 +17,6 @@ from varv.home.erasure.searching import search
 from varv.home.erasure.subject import FOLDER
 from varv.home.erasure.views import ErasuresView
 from varv.kernel.content import rows_digest
-from varv.kernel.faults import KILLED
 
 POINTS = [
     *("columns.before_rename:2", "columns.before_unlink:3", "ledger.before_commit:5"),
@@ -82,8 +80,7 @@ def copied(home, to):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_an_erasure_that_is_killed_is_finished_and_proves_nothing_false(tmp_path, full, whole, moment):
     folder = copied(full, tmp_path)
-    command = [sys.executable, "-m", "tests.faults.erasing_writer", str(folder), f"{moment}:kill"]
-    assert subprocess.run(command, check=False).returncode == KILLED
+    kill("erasing_writer", folder, moment)
     home = opened(folder)
     with home.views.reading(ErasuresView) as view:
         is_proven = any(record.proven is not None for record in view.of.values())

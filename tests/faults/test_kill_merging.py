@@ -4,19 +4,15 @@ the next start, what the ledger does.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from tests.data.delta.protocol import require_protocol
 from tests.data.delta.test_publishing import read_by
 from tests.data.versioning.stores import TRIPS
+from tests.faults.killed import kill, wrong_files
 from tests.faults.merging_writer import N_BATCHES, write
 
-from varv.app.verifying import verify_report
 from varv.data.delta.log import live_files
 from varv.data.views import DatasetsView
-from varv.kernel.faults import KILLED
 
 POINTS = [
     "columns.before_rename:15",
@@ -38,8 +34,7 @@ MOMENTS = [*POINTS, *(pytest.param(one, marks=pytest.mark.soak) for one in MORE)
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_tables_and_ledger_agree_after_a_merge_was_killed(tmp_path, moment):
-    command = [sys.executable, "-m", "tests.faults.merging_writer", str(tmp_path), f"{moment}:kill"]
-    assert subprocess.run(command, check=False).returncode == KILLED
+    kill("merging_writer", tmp_path, moment)
     store = write(tmp_path)
     last = {event.part: event for event in store.publications.events(TRIPS)}
     for part, event in last.items():
@@ -57,6 +52,4 @@ def test_tables_and_ledger_agree_after_a_merge_was_killed(tmp_path, moment):
     for version in range(1, 2 * N_BATCHES + 1):
         assert store.datasets.read(TRIPS, version=version).height == (version + 1) // 2
     store.ledger.close()
-    report = verify_report(tmp_path)
-    assert [str(one) for one in report.findings if one.kind == "file"] == []
-    assert report.unread == ()
+    assert wrong_files(tmp_path) == []

@@ -5,18 +5,14 @@ What is done again after that leaves it in one place only.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from tests.data.tiers.stores import TierStore
 from tests.data.versioning.stores import TRIPS
+from tests.faults.killed import kill, wrong_files
 from tests.faults.moving_writer import write
 
-from varv.app.verifying import verify_report
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import Expired
-from varv.kernel.faults import KILLED
 
 POINTS = [
     *("tiers.after_copy:2", "tiers.after_copy:6", "tiers.before_drop:1"),
@@ -59,15 +55,11 @@ def whole(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_writer_that_is_killed_loses_no_file_and_keeps_none_twice(tmp_path, whole, moment):
-    command = [sys.executable, "-m", "tests.faults.moving_writer", str(tmp_path), f"{moment}:kill"]
-    assert subprocess.run(command, check=False).returncode == KILLED
-    report = verify_report(tmp_path)
-    # Nobody signs checkpoints here; every file of rows is what its entry says, wherever it is.
-    assert [str(one) for one in report.findings if one.kind == "file"] == []
+    kill("moving_writer", tmp_path, moment)
+    # Every file of rows is what its entry says, wherever it is.
+    assert wrong_files(tmp_path, strays=True) == []
     store = write(tmp_path)
-    report = verify_report(tmp_path)
-    assert [str(one) for one in report.findings if one.kind == "file"] == []
-    assert report.unread == ()
+    assert wrong_files(tmp_path) == []
     assert told(store) == whole
     assert "expired" in whole[1]
     store.ledger.close()

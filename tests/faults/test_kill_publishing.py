@@ -4,19 +4,16 @@ next start, what the ledger does.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from tests.data.delta.protocol import require_protocol
 from tests.data.delta.test_publishing import read_by
 from tests.data.versioning.stores import TRIPS
+from tests.faults.killed import kill, wrong_files
 from tests.faults.publishing_writer import write
 
 from varv.app.verifying import verify_report
 from varv.data.delta.log import log_entries
 from varv.kernel.content import rows_digest
-from varv.kernel.faults import KILLED
 
 POINTS = [
     *("delta.before_commit:1", "delta.after_commit:1", "delta.before_commit:4", "delta.after_commit:5"),
@@ -55,18 +52,14 @@ def whole(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_tables_and_ledger_agree_after_a_publication_was_killed(tmp_path, whole, moment):
-    command = [sys.executable, "-m", "tests.faults.publishing_writer", str(tmp_path), f"{moment}:kill"]
-    assert subprocess.run(command, check=False).returncode == KILLED
+    kill("publishing_writer", tmp_path, moment)
     store = write(tmp_path)
     assert told(store) == whole
     for part in TRIPS.parts:
         require_protocol(store.table(part))
         assert [one.version for one in log_entries(store.table(part))] == [0, 1, 2, 3]
     store.ledger.close()
-    # Nobody signs checkpoints here; every file of rows, and every log, is what its entry says.
-    report = verify_report(tmp_path)
-    assert [str(one) for one in report.findings if one.kind == "file"] == []
-    assert report.unread == ()
+    assert wrong_files(tmp_path) == []
 
 
 def test_verify_names_the_place_where_a_log_is_not_what_was_published(tmp_path):

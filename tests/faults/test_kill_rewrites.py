@@ -9,12 +9,11 @@ import sys
 
 import pytest
 from tests.data.versioning.stores import TRIPS, Store
+from tests.faults.killed import kill, wrong_files
 from tests.faults.rewriting_writer import write
 
-from varv.app.verifying import verify_report
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import Expired
-from varv.kernel.faults import KILLED
 
 POINTS = [
     *(f"columns.before_rename:{nth}" for nth in (8, 9, 12)),
@@ -53,16 +52,12 @@ def whole(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_writer_that_is_killed_leaves_no_half_and_doubles_nothing(tmp_path, whole, moment):
-    command = [sys.executable, "-m", "tests.faults.rewriting_writer", str(tmp_path), f"{moment}:kill"]
-    assert subprocess.run(command, check=False).returncode == KILLED
+    kill("rewriting_writer", tmp_path, moment)
     store = write(tmp_path)
     assert (told(store), store.files()) == whole
     assert "expired" in whole[0]
     store.ledger.close()
-    report = verify_report(tmp_path)
-    # Nobody signs checkpoints here; every file of rows is what its entry says.
-    assert [str(one) for one in report.findings if one.kind == "file"] == []
-    assert report.unread == ()
+    assert wrong_files(tmp_path) == []
 
 
 @pytest.mark.slow

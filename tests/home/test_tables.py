@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varv.app.client.sources import LocalSource
-from varv.home.tables import EntryFilter, Table, Tables
+from varv.home.entry_pages import EntryFilter, entries_page
+from varv.home.paging import Table
+from varv.home.tables import Tables
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import InvalidInput
 from varv.kernel.ids import ModelName
@@ -21,12 +23,17 @@ moments = st.integers(FIRST - DAY, LAST + DAY).map(Instant)
 
 
 @pytest.fixture(scope="module")
-def tables(lived, tmp_path_factory):
+def source(lived, tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("home")
     lived(folder).close()
     source = LocalSource(folder)
-    yield source.desk.tables
+    yield source
     source.close()
+
+
+@pytest.fixture(scope="module")
+def tables(source) -> Tables:
+    return source.desk.tables
 
 
 def whole(read, limit: int) -> pl.DataFrame:
@@ -63,10 +70,11 @@ def test_pages_of_a_dataset_are_the_window(tables: Tables, since, until, limit):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 300), st.booleans())
-def test_pages_of_entries_are_the_ledger(tables: Tables, limit, decisions):
+def test_pages_of_entries_are_the_ledger(source: LocalSource, limit, decisions):
     wanted = EntryFilter(decisions=decisions)
-    every = tables.entries(wanted).rows
-    assert whole(lambda after, n: tables.entries(wanted, after=after, limit=n), limit).equals(every)
+    ledger = source.desk.ledger
+    every = entries_page(ledger, wanted).rows
+    assert whole(lambda after, n: entries_page(ledger, wanted, after=after, limit=n), limit).equals(every)
 
 
 def test_rows_of_one_instant_are_neither_lost_nor_given_twice_between_pages(tables, monkeypatch):

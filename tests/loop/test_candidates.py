@@ -19,7 +19,7 @@ from varv.kernel.clock import DAY, HOUR, Instant, VirtualClock, wall_seconds
 from varv.kernel.errors import FailedPrecondition, InvalidInput, UserCodeFailed
 from varv.labels.counting import Counted
 from varv.loop.candidate_rows import training_rows
-from varv.loop.model import TrainCandidate
+from varv.loop.commands import TrainCandidate
 from varv.project import plan_of, project_of
 from varv.training import DirectFits, incremental, search
 from varv.training.gates import judge

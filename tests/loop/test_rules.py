@@ -14,20 +14,18 @@ from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import canonical
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, CommandFailed, SetTimer, Step, TimerFired
+from varv.loop.commands import GatherEvidence, JudgeCandidate, Measure, SetReference, TrainCandidate
+from varv.loop.declaring.model import ModelRetired
 from varv.loop.looking import EVIDENCE_EVERY
 from varv.loop.model import (
     CandidateRejected,
     CandidateTrained,
     FaultPlanted,
     GatesJudged,
-    GatherEvidence,
-    JudgeCandidate,
     LoopPolicy,
     LoopStarted,
     LoopState,
-    Measure,
     ModelOffered,
-    ModelRetired,
     NumberAsked,
     NumberGiven,
     Offer,
@@ -37,8 +35,6 @@ from varv.loop.model import (
     RetrainTriggered,
     RollbackAsked,
     RowsMatured,
-    SetReference,
-    TrainCandidate,
     Trained,
     TrainingSuspended,
     TriggerDeferred,

@@ -10,7 +10,7 @@ from varv.home.answers import PastIntake
 from varv.home.feed import Feed
 from varv.kernel.clock import DAY, Instant, VirtualClock, instant
 from varv.loop.candidates import Candidates
-from varv.loop.model import TrainCandidate
+from varv.loop.commands import TrainCandidate
 from varv.pipelines import StepCache
 from varv.project import plan_of
 from varv.registry import open_package

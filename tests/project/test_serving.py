@@ -10,7 +10,7 @@ from tests.project.test_declaration import FLIGHTS, dataset, model, view
 
 import varv
 from varv.kernel.errors import InvalidDeclaration
-from varv.loop.model import Declared
+from varv.loop.declaring.model import Declared
 from varv.project import Project, plan_of
 from varv.project.declared import declared_fact
 from varv.project.wording import LATER_SETTINGS, settings_of

@@ -13,7 +13,7 @@ from tests.scenarios.flights_replay import flights, prepare, replay
 import varv
 from varv.app.cli import main
 from varv.app.replaying import run_replay
-from varv.loop.model import LeakNoticed, LeaksExamined
+from varv.loop.leaking.model import LeakNoticed, LeaksExamined
 from varv.project import load_project
 
 pytestmark = pytest.mark.slow

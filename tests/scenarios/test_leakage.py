@@ -14,7 +14,8 @@ from tests.scenarios import flights_replay
 from varv.app.replaying import run_replay
 from varv.kernel.clock import as_datetime, instant
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.loop.model import Declared, LoopStarted
+from varv.loop.declaring.model import Declared
+from varv.loop.model import LoopStarted
 
 CUT = instant("2013-03-05T00:00:00Z")
 UNTIL = "2013-03-08T00:00:00Z"

@@ -14,7 +14,7 @@ from varv.home.replay import Progress
 from varv.kernel.clock import Instant, as_datetime, wall_seconds
 from varv.kernel.ledger import Entry
 from varv.kernel.wording import brief, number
-from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined
+from varv.loop.leaking.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.monitoring import PerformanceMeasured
 from varv.monitoring.model import CHAMPION
 from varv.monitoring.summary import summarised

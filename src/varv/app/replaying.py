@@ -46,8 +46,9 @@ from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.loop.leak_report import new_notices
-from varv.loop.leaks import changed_rows
-from varv.loop.model import LeakFinding, LoopStarted
+from varv.loop.leaking.findings import changed_rows
+from varv.loop.leaking.model import LeakFinding
+from varv.loop.model import LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.weighing.model import Price
 from varv.project import ModelPlan, Policy, Replay, datasets_of, plan_of, replay_digest

@@ -9,7 +9,9 @@ it is declared.
 from varv.features.bulk import TrainingSetMade
 from varv.features.definitions import FeatureDefinition, definitions_of, digest_of_view, rebuilt
 from varv.features.engine import FeatureEngine
-from varv.features.model import Derived, FeatureSet, FeatureView, derived, exported
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import exported
+from varv.features.model import Derived, FeatureSet, derived
 from varv.features.slices import Slice, slice
 from varv.features.statistics import share
 from varv.features.store import FeatureStore

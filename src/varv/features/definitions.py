@@ -15,7 +15,9 @@ import msgspec
 import polars as pl
 
 from varv.data.dataset import Dataset
-from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import Kind
+from varv.features.model import Derived, Feature, FeatureSet
 from varv.features.statistics import Share
 from varv.features.statistics.asked import name_of
 from varv.features.window_kinds import Sessions, Sliding, Tumbling, WindowKind, Windows

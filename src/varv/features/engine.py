@@ -14,7 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data.dataset import Dataset
-from varv.features.model import Derived, Feature, FeatureSet, FeatureView, Kind, feature_kind
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import Kind, feature_kind
+from varv.features.model import Derived, Feature, FeatureSet
 from varv.features.online.stored import StoredHistory
 from varv.features.run import Ints
 from varv.features.store import FeatureStore, ViewHistory

@@ -17,8 +17,8 @@ import polars as pl
 
 from varv.data.dataset import Dataset
 from varv.data.known_keys import identity_of
+from varv.features.feature_view import FeatureView
 from varv.features.known_rows import Hashes, KnownRows, KnownRowsState, first_of_each, hashes_of
-from varv.features.model import FeatureView
 from varv.features.run import Ints
 from varv.features.ties import ties_of
 from varv.features.view_history import ViewHistory, ViewState

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.features.engine import FeatureEngine, typed_feature
-from varv.features.model import Derived, FeatureSet, FeatureView, names_of
+from varv.features.feature_view import FeatureView
+from varv.features.model import Derived, FeatureSet, names_of
 from varv.features.online.stored import StoredHistory
 from varv.features.view_history import ViewHistory
 from varv.kernel.clock import Instant

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.kernel.clock import Duration
 
 

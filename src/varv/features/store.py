@@ -22,7 +22,7 @@ import polars as pl
 
 from varv.data.dataset import Dataset
 from varv.data.intake import Batch
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.features.observed import Observed, ObservedState
 from varv.features.online.stored import StoredHistory
 from varv.features.reads import ReadCounts

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 from varv.data.dataset import Dataset
+from varv.features.feature_view import FeatureView
 from varv.features.history import History, HistoryState
 from varv.features.last_row import LastRow
-from varv.features.model import FeatureView
 from varv.features.run import Ints
 from varv.features.windowed import WindowRows
 from varv.kernel.clock import Duration, Instant

@@ -31,7 +31,7 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import finite
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, derived_seed
-from varv.loop.model import LeakFinding
+from varv.loop.leaking.model import LeakFinding
 from varv.loop.views import LoopView
 from varv.monitoring.views import MonitoringView
 from varv.project import DECLARED

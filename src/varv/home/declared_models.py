@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from varv.kernel.errors import NotFound
 from varv.kernel.views import Views
-from varv.loop.model import Declared
+from varv.loop.declaring.model import Declared
 from varv.loop.views import LoopView
 
 

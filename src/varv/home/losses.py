@@ -20,7 +20,7 @@ from varv.kernel.codec import Digest
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName, Version
 from varv.loop.candidates import Candidates, Scorer
-from varv.loop.model import TrainCandidate
+from varv.loop.commands import TrainCandidate
 from varv.loop.views import LoopView
 from varv.registry.signature import Rows as ModelRows
 from varv.serving.scores import lists_of

@@ -14,7 +14,7 @@ from varv.kernel.clock import Instant, iso
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import ModelName
 from varv.kernel.wording import count, number
-from varv.loop.model import LeakFinding
+from varv.loop.leaking.model import LeakFinding
 from varv.tasks import TaskSpec, task_of
 
 

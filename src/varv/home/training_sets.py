@@ -34,7 +34,8 @@ from varv.features.bulk import (
     recipe_of,
     requests_of,
 )
-from varv.features.model import Feature, exported
+from varv.features.kinds import exported
+from varv.features.model import Feature
 from varv.home.change.recorded import recorded_schemas
 from varv.kernel.codec import digest_of
 from varv.kernel.errors import InvalidInput, NotFound, VarvError

@@ -16,16 +16,17 @@ from varv.data.versioning.references import parse_reference, version_meant
 from varv.data.views import DatasetsView
 from varv.home.comparison import COMPARISON_FILE, read_comparisons
 from varv.home.data_status import PartStatus, data_status
+from varv.home.entry_pages import EntryFilter, entries_page
 from varv.home.listing import (
     alarms_frame,
     performance_frame,
     rollouts_frame,
 )
 from varv.home.model import Comparisons
+from varv.home.paging import Table, page_of
 from varv.home.records import Records
 from varv.home.requirements import RequirementMatrix, requirements_of
 from varv.home.status import StatusReport, status_report
-from varv.home.tables import EntryFilter, Table
 from varv.home.why import Explanation, explain
 from varv.kernel.clock import DAY, Instant, instant
 from varv.kernel.errors import NotFound
@@ -223,7 +224,7 @@ def entries(records: Records, asked: EntriesRequest) -> Table:
         since=_given(asked.since, instant),
         until=_given(asked.until, instant),
     )
-    return records.tables.entries(wanted, after=asked.after, limit=records.tables.limit(asked.limit))
+    return entries_page(records.ledger, wanted, after=asked.after, limit=records.tables.limit(asked.limit))
 
 
 @verb("dataset.list", needs=READ)
@@ -302,4 +303,4 @@ def _page(
     records: Records, rows: pl.DataFrame, asked: MeasuredRequest | OfModelRequest | VersionsRequest
 ) -> Table:
     """Return the page of rows that was asked for."""
-    return records.tables.listed(rows, after=asked.after, limit=records.tables.limit(asked.limit))
+    return page_of(rows, after=asked.after, limit=records.tables.limit(asked.limit))

@@ -190,7 +190,8 @@ class Engine:
         was one.
 
         A failure that may pass is tried again, up to `MAX_ATTEMPTS` times; then, or at any other failure, the
-        saga that asked is told `CommandFailed`.
+        saga that asked is told `CommandFailed`. One whose reply a guard refused decides anew, which is no
+        failure.
 
         Raises
         ------
@@ -237,7 +238,10 @@ class Engine:
                 self._finish(claimed, self._failure(claimed, outcome))
         except Conflict as error:
             if error.kind == "stream" and isinstance(outcome, Reply) and outcome.guards:
-                self._put_back(claimed, error)
+                # It looks again, at once; whoever moved the stream on has won, so this ends.
+                log(_LOG, logging.DEBUG, "command.decides_anew", command=claimed.id, why=str(error))
+                self._unfinished.append(claimed)
+                self._give_back()
                 return
             if error.kind != "command":
                 raise

@@ -2,6 +2,6 @@
 past.
 
 `rules` decides, as a saga, and `handlers` do what it asks: `candidates` trains and `fits` says on which rows,
-`benefit` weighs what a training would save, `leaks` looks for what a request cannot know. Rollouts and
+`benefit` weighs what a training would save, `leaking` looks for what a request cannot know. Rollouts and
 monitors are sagas of their own, below.
 """

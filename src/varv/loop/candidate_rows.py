@@ -17,8 +17,8 @@ from varv.data.identity import keys_of
 from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition
 from varv.labels.counting import Counted
+from varv.loop.commands import TrainCandidate
 from varv.loop.fits import Held, Rows, ancestry, new_rows_only
-from varv.loop.model import TrainCandidate
 from varv.loop.offers import offered_rows
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.loop.row_weights import ARMS, is_by_chance, n_worth, with_counts

@@ -23,8 +23,9 @@ from varv.kernel.executor import Cancelled
 from varv.kernel.ids import Version
 from varv.labels.counting import Counted
 from varv.loop.candidate_rows import candidate_rows, judgeable, with_column
+from varv.loop.commands import TrainCandidate
 from varv.loop.fits import Recipe, Rows, fit_steps, judged_span, refit_step, served_span, work_of
-from varv.loop.model import Offer, TrainCandidate
+from varv.loop.model import Offer
 from varv.loop.plan import LoopParts, LoopPlan
 from varv.loop.row_weights import effective_n
 from varv.loop.training_graph import (

@@ -22,18 +22,9 @@ from varv.kernel.views import Views
 from varv.loop.benefit import Weigher
 from varv.loop.cancelling import Wish
 from varv.loop.candidates import Candidates
+from varv.loop.commands import GatherEvidence, JudgeCandidate, Measure, SetReference, TrainCandidate
 from varv.loop.leak_report import LeakReport
-from varv.loop.model import (
-    CandidateTrained,
-    GatesJudged,
-    GatherEvidence,
-    JudgeCandidate,
-    Measure,
-    OutputKept,
-    RowsMatured,
-    SetReference,
-    TrainCandidate,
-)
+from varv.loop.model import CandidateTrained, GatesJudged, OutputKept, RowsMatured
 from varv.loop.plan import LoopParts, Models, loop_id
 from varv.loop.proving import held_back
 from varv.loop.views import LoopView

@@ -1,4 +1,4 @@
-"""When leaks are looked for, and what is put on record: `loop.leaks` says how they show.
+"""When leaks are looked for, and what is put on record: `loop.leaking.findings` says how they show.
 
 At the first training, and again for features that are new, the rows of the training are examined. When the
 first champion has answered for a week and its outcomes are mature, that week is held against the held-out
@@ -22,8 +22,9 @@ from varv.kernel.observe import log
 from varv.kernel.user_code import UserCode
 from varv.kernel.views import Views
 from varv.loop.candidates import Candidates
-from varv.loop.leaks import changed_rows, examine, worse_live
-from varv.loop.model import LeakFinding, LeakNoticed, LeaksExamined, TrainCandidate
+from varv.loop.commands import TrainCandidate
+from varv.loop.leaking.findings import changed_rows, examine, worse_live
+from varv.loop.leaking.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.loop.plan import LoopParts
 from varv.loop.views import LoopView
 from varv.registry import RegistryView, VersionRecord

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from varv.kernel.clock import DAY, HOUR, WEEK, Duration, Instant
 from varv.kernel.ids import Version
 from varv.kernel.sagas import SetTimer, Step
-from varv.loop.model import GatherEvidence, LoopPolicy, LoopState
+from varv.loop.commands import GatherEvidence
+from varv.loop.model import LoopPolicy, LoopState
 from varv.loop.weighing.model import WeighBenefit
 
 EVIDENCE_EVERY = Duration(6 * HOUR)

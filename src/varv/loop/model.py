@@ -1,24 +1,19 @@
-"""Nouns of the loop: its state, its events, and the commands that it gives."""
+"""Nouns of the loop: its state and its events. Its commands are in `loop.commands`."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 
-from varv.features import FeatureDefinition
 from varv.kernel.clock import Duration, Instant, iso
 from varv.kernel.codec import Digest, Event, event
-from varv.kernel.ids import DatasetName, ModelName, Version
-from varv.kernel.sagas import Command, command
+from varv.kernel.ids import ModelName, Version
 from varv.kernel.wording import count, percent
-from varv.labels.policy import LabellingPolicy
-from varv.loop.requirements import RequirementSpec
 from varv.loop.weighing.model import BenefitPolicy, benefit_line
 from varv.monitoring.evidence import Number, evidence_line
 from varv.registry import Imported
 from varv.rollout import Luck, RolloutPlan
-from varv.serving.policy import ServingPolicy
 from varv.tasks import TaskSpec
 from varv.training.gates import GateResult
 
@@ -198,98 +193,6 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
     def line(self) -> str:
         """Return one line on what this event states."""
         return f"follows declaration {self.declaration[:12]} from now on"
-
-
-@event("loop.declared")
-class Declared(Event, frozen=True, kw_only=True):
-    """What is declared of a model from now on, so that a changed declaration can be compared with it, and
-    features that no declaration names any more can be built again.
-
-    ``definition`` is as in `LoopStarted`; ``settings`` is everything else in words, by what it is about.
-    ``added`` are features that earlier stored requests lack until they are computed for them; ``kept`` are
-    features that are computed though they are not declared, since versions in force read them. ``serving`` is
-    how it is served; ``fresh`` how long values of a view may be out of date, by the view.
-    """
-
-    model: ModelName
-    declaration: Digest
-    requests: DatasetName
-    definition: tuple[tuple[str, ...], ...]
-    features: tuple[FeatureDefinition, ...]
-    unit: str | None = None
-    settings: dict[str, str] = msgspec.field(default_factory=dict)
-    added: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    serving: ServingPolicy = ServingPolicy()
-    requirements: tuple[RequirementSpec, ...] = ()
-    labelling: LabellingPolicy | None = None
-    """Which requests people are asked to label; None for none."""
-    fresh: dict[str, Duration] = msgspec.field(default_factory=dict)
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        added = f", new {', '.join(self.added)}" if self.added else ""
-        kept = f", kept for versions in force {', '.join(self.kept)}" if self.kept else ""
-        return f"{self.model} declares {count(len(self.features))} features{added}{kept}"
-
-
-@event("loop.definition_changed")
-class DefinitionChanged(Event, frozen=True, kw_only=True):
-    """The declared features are others from now on, and stored requests have the new ones: what is trained
-    next reads them.
-    """
-
-    model: ModelName
-    added: tuple[str, ...]
-    removed: tuple[str, ...] = ()
-
-    @property
-    def subject(self) -> str:
-        """What changed, in a few words."""
-        parts = (("new", self.added), ("without", self.removed))
-        return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"the features of {self.model} changed: {self.subject or 'nothing'}"
-
-
-@event("loop.features_released")
-class FeaturesReleased(Event, frozen=True, kw_only=True):
-    """Features that are not declared any more are no longer computed: no version in force reads them."""
-
-    model: ModelName
-    features: tuple[str, ...]
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"{', '.join(self.features)} of {self.model} go: no version in force reads them"
-
-
-@event("loop.model_retired")
-class ModelRetired(Event, frozen=True, kw_only=True):
-    """A model is declared no more: its loop stands still, and its data stays. Declared again, it goes on.
-
-    ``n_requests`` is how many requests it answered on the day before.
-    """
-
-    model: ModelName
-    n_requests: int = 0
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"{self.model} is retired; on its last day it answered {count(self.n_requests)} requests"
-
-
-@event("loop.model_restored")
-class ModelRestored(Event, frozen=True, kw_only=True):
-    """A model that was retired is declared again: its champion answers, and its loop goes on."""
-
-    model: ModelName
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"{self.model} is declared again"
 
 
 @event("loop.rows_matured")
@@ -478,103 +381,3 @@ class TrainingSuspended(Event, frozen=True, kw_only=True):
         """Return one line on what this event states."""
         waits = f"after {self.n_failures} equal failures training waits for a changed declaration"
         return f"{waits}: {self.reason}"
-
-
-class LeakFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that looks as if the past knew more than a request will: a warning with its numbers, never a
-    verdict.
-    """
-
-    kind: Literal[
-        "predicts alone",
-        "holds its own outcomes",
-        "nulls follow the outcome",
-        "past rows changed",
-        "worse than held out",
-    ]
-    subject: str
-    """The feature, the dataset and column, or the version that it is about."""
-    text: str
-    evidence: dict[str, float | None]
-
-    def line(self) -> str:
-        """Return what speaks for a leak, in a sentence."""
-        return f"{self.subject} {self.kind}: {self.text}"
-
-
-@event("loop.leaks_examined")
-class LeaksExamined(Event, frozen=True, kw_only=True):
-    """The features of a first training were examined for what a request cannot know."""
-
-    version: Version
-    features: tuple[str, ...]
-    findings: tuple[LeakFinding, ...]
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        findings = "; ".join(finding.line() for finding in self.findings)
-        return f"{len(self.features)} features examined for leaks: {findings or 'nothing speaks for one'}"
-
-
-@event("loop.leak_noticed")
-class LeakNoticed(Event, frozen=True, kw_only=True):
-    """Later, something else was seen that speaks for a leak."""
-
-    finding: LeakFinding
-
-    def line(self) -> str:
-        """Return one line on what this event states."""
-        return f"WARNING {self.finding.line()}"
-
-
-@command("loop.train_candidate")
-class TrainCandidate(Command, frozen=True):
-    """Train a version on what is known at `cutoff`, and register it."""
-
-    partition: ClassVar[str] = "training"
-
-    model: ModelName
-    version: Version
-    cutoff: Instant
-    seed: int
-    planted: PlantedFault | None = None
-    offer: Offer | None = None
-
-
-@command("loop.judge_candidate")
-class JudgeCandidate(Command, frozen=True):
-    """Hold a registered candidate against the gates."""
-
-    model: ModelName
-    version: Version
-    champion: Version | None
-
-
-@command("loop.measure_day")
-class Measure(Command, frozen=True):
-    """Measure the windows that end with `day`, which is mature by now, and count the rows with an outcome."""
-
-    model: ModelName
-    day: Instant
-
-
-@command("loop.gather_evidence")
-class GatherEvidence(Command, frozen=True):
-    """Tell a rollout what the outcomes of requests made in [since, through), all mature, say.
-
-    `former` is the version that a promoted one is compared with in its probation; None before the promotion.
-    """
-
-    model: ModelName
-    version: Version
-    since: Instant
-    through: Instant
-    former: Version | None = None
-
-
-@command("loop.set_reference")
-class SetReference(Command, frozen=True):
-    """Let the monitors compare with a new champion's training rows."""
-
-    model: ModelName
-    version: Version

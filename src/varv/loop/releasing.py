@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from varv.kernel.clock import DAY, HOUR, Instant
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, Fact, Message, SetTimer, Step
+from varv.loop.commands import SetReference
 from varv.loop.counting import promoted, schedule
 from varv.loop.looking import hour_of, next_evidence
-from varv.loop.model import BENEFIT, CandidateRejected, LoopPolicy, LoopState, RollbackAsked, SetReference
+from varv.loop.model import BENEFIT, CandidateRejected, LoopPolicy, LoopState, RollbackAsked
 from varv.loop.triggering import loop_fact, take_in, trigger_training, without_candidate
 from varv.rollout import (
     AT_ONCE,

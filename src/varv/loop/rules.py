@@ -16,32 +16,27 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.sagas import CancelTimer, CommandFailed, Message, SetTimer, Step, TimerFired
+from varv.loop.commands import GatherEvidence, JudgeCandidate, Measure, TrainCandidate
 from varv.loop.counting import age, growth, schedule
+from varv.loop.declaring.model import DefinitionChanged, ModelRestored, ModelRetired
 from varv.loop.failing import counted, forgotten, headline
 from varv.loop.looking import days_to_measure, gather_probation, hour_of, next_evidence, next_midnight, weigh
 from varv.loop.model import (
     BENEFIT,
     DECLARATION,
     CandidateTrained,
-    DefinitionChanged,
     FaultPlanted,
     GatesJudged,
-    GatherEvidence,
-    JudgeCandidate,
     LoopPolicy,
     LoopStarted,
     LoopState,
-    Measure,
     ModelOffered,
-    ModelRestored,
-    ModelRetired,
     NumberAsked,
     NumberGiven,
     PolicyChanged,
     RetrainAsked,
     RollbackAsked,
     RowsMatured,
-    TrainCandidate,
     Trained,
     TrainingSuspended,
     Trigger,

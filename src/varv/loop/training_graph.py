@@ -11,8 +11,9 @@ import polars as pl
 
 from varv.kernel.codec import Digest, digest_of
 from varv.kernel.ids import Version
+from varv.loop.commands import TrainCandidate
 from varv.loop.fits import Recipe, Rows, fit_steps, refit_step
-from varv.loop.model import Offer, TrainCandidate
+from varv.loop.model import Offer
 from varv.loop.offers import take_in_step
 from varv.loop.row_weights import is_by_chance
 from varv.monitoring import MonitorPlan

@@ -8,17 +8,10 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import Version
 from varv.kernel.sagas import CancelTimer, Fact, Message, SetTimer, Step
+from varv.loop.commands import TrainCandidate
 from varv.loop.counting import schedule
 from varv.loop.failing import WAITING
-from varv.loop.model import (
-    REGISTERED,
-    LoopPolicy,
-    LoopState,
-    RetrainTriggered,
-    TrainCandidate,
-    Trigger,
-    TriggerDeferred,
-)
+from varv.loop.model import REGISTERED, LoopPolicy, LoopState, RetrainTriggered, Trigger, TriggerDeferred
 from varv.rollout import RolloutSuperseded
 
 MOST_DOUBLINGS = 1

@@ -12,21 +12,21 @@ from varv.kernel.clock import Instant
 from varv.kernel.codec import Event
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
+from varv.loop.declaring.model import (
+    Declared,
+    DefinitionChanged,
+    FeaturesReleased,
+    ModelRestored,
+    ModelRetired,
+)
+from varv.loop.leaking.model import LeakFinding, LeakNoticed, LeaksExamined
 from varv.loop.model import (
     REGISTERED,
     CancelAsked,
     CandidateRejected,
-    Declared,
-    DefinitionChanged,
-    FeaturesReleased,
     GatesJudged,
-    LeakFinding,
-    LeakNoticed,
-    LeaksExamined,
     LoopPolicy,
     LoopStarted,
-    ModelRestored,
-    ModelRetired,
     OutputKept,
     PolicyChanged,
     RetrainTriggered,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from varv.features import definitions_of
 from varv.kernel.codec import Digest
 from varv.kernel.sagas import Fact
-from varv.loop.model import Declared
+from varv.loop.declaring.model import Declared
 from varv.project.plan import ModelPlan
 from varv.project.wording import freshness_of, settings_of
 

@@ -222,7 +222,9 @@ class ModelChanged(Event, frozen=True, kw_only=True):
 
 @event("registry.model_renamed")
 class ModelRenamed(Event, frozen=True, kw_only=True):
-    """A registered model has another name, and its versions and aliases with it."""
+    """A registered model has another name, and its versions and aliases with it. The streams of both names
+    state it.
+    """
 
     model: str
     to: str

@@ -134,7 +134,10 @@ class Models:
             if self._loops.has(to):
                 raise AlreadyExists("registered model", to[:80], "is the name of a declared model")
             writing.expect(self._loops.stream(to), 0)
-            _record(writing, name, ModelRenamed(model=name, to=to))
+            renamed = ModelRenamed(model=name, to=to)
+            _record(writing, name, renamed)
+            # A loop that begins under either name is guarded by the stream of that name.
+            _record(writing, to, renamed)
 
         return Write(work)
 

@@ -112,7 +112,7 @@ class RegistryView(msgspec.Struct):
 
 def number_after(views: Views, ledger: Ledger, model: str) -> tuple[Version, Guard]:
     """Return the number after all that a model has had, for a loop that begins under its name, and what that
-    was found by: a client may log a version of this number meanwhile.
+    was found by: a client may log a version of this number meanwhile, or rename a model that has it.
     """
     stream = model_stream(model)
     # The head comes first: a view that is ahead of it is told by a guard that is refused.

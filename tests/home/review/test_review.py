@@ -9,6 +9,7 @@ import pytest
 from tests.project.test_declaration import model
 
 import varv
+from varv.home.paging import Table
 from varv.home.review.model import ReviewDecided
 from varv.home.review.verbs import (
     DecideRequest,
@@ -20,7 +21,6 @@ from varv.home.review.verbs import (
     waiting,
 )
 from varv.home.review.views import WAITS_FOR, ReviewsView
-from varv.home.tables import Table
 from varv.kernel.clock import DAY, VirtualClock, instant
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from varv.project import plan_of

@@ -86,6 +86,20 @@ def test_a_loop_begins_by_no_number_that_was_given_meanwhile(home):
     assert home.retrain("late") == 2
 
 
+def test_a_loop_does_not_begin_by_what_held_before_a_rename_to_its_name(home):
+    home.register("early")
+    home.version("early")
+    views = open_views(home.ledger, home.folder)
+    number, seen = number_after(views, home.ledger, "late")
+    home.do(home.desk.models.rename("early", "late"))
+    with pytest.raises(Conflict, match="model/late"):
+        home.declare("late", number, guards=[seen])
+    number, seen = number_after(views, home.ledger, "late")
+    home.declare("late", number, guards=[seen])
+    assert (number, home.numbers()) == (2, [("late", 1)])
+    assert home.version("late") == 2
+
+
 def test_a_loop_that_begins_goes_on_after_logged_numbers(home):
     home.register("m")
     home.version("m")

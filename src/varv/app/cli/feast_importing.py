@@ -17,7 +17,7 @@ from varv.app.cli.access import answer, written
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.settings import variables
 from varv.data.sources import in_kept_types
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.features.moving.comparing import AT, ROW, Class, Compared, compared, requests_for
 from varv.features.moving.declaring import declaration
 from varv.features.moving.model import Difference

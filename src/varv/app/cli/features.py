@@ -16,7 +16,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.online import offline_online
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
-from varv.features.model import feature_kind
+from varv.features.kinds import feature_kind
 from varv.features.online.model import readable_views
 from varv.features.online.verbs import (
     BackfillRequest,

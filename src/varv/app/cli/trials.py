@@ -6,6 +6,18 @@ import argparse
 from collections.abc import Callable
 
 Act = Callable[[str, str], argparse.ArgumentParser]
+PIPELINE = """\
+A file declares a pipeline of functions under @varv.step. A step runs if its code, what it is given, the
+libraries that it reaches or its seed is new, and is taken from the cache otherwise; so a run that was cut
+short goes on where it was. Each run is a run of the experiment named after the pipeline, and each step that
+ran a run below it. Exit status 99 of `step`: a gate is shut.
+"""
+TUNE = """\
+A file declares a study (varv.Tune) of a pipeline: a space of parameters, and a last step that returns the
+number to be judged by. Each trial is a run below the study's, in a process of its own; what was found before
+is taken from the cache. A study that was cut short goes on, and one that has ended can have more --trials.
+Needs varv[tune].
+"""
 _OPEN = "write true or false, whether the way on is open, and end with status 0 either way"
 _SET = "another value than the declared one, as JSON or text; may be given several times"
 

@@ -9,7 +9,7 @@ import msgspec
 
 from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, whole_table
-from varv.home.tables import Table
+from varv.home.paging import Table
 from varv.kernel.errors import InvalidInput
 from varv.kernel.verbs import Verb
 

@@ -11,7 +11,8 @@ import msgspec
 from varv.app.verbs import build_verbs
 from varv.fronts.client import Client
 from varv.fronts.frames import frame_of
-from varv.home.tables import MOST_ROWS, Table
+from varv.home.paging import Table
+from varv.home.tables import MOST_ROWS
 from varv.kernel.errors import Corrupt
 
 

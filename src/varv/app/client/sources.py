@@ -23,8 +23,9 @@ from varv.data.tiers.verbs import tier_desk
 from varv.data.verbs import offline_desk
 from varv.data.versioning.verbs import offline_versions
 from varv.home.named_versions import named_versions
+from varv.home.paging import Table
 from varv.home.reached import reached
-from varv.home.tables import MOST_ROWS, Table
+from varv.home.tables import MOST_ROWS
 from varv.home.tracking.looking import RunDesk
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound

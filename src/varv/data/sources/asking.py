@@ -10,7 +10,7 @@ import http.client
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -18,8 +18,9 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from varv.kernel.addresses import dialled
-from varv.kernel.clock import wall_seconds
+from varv.kernel.clock import duration, wall_seconds
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound, Unavailable
+from varv.kernel.sizes import size_bytes
 from varv.kernel.variables import filled_in, names_in, scrubbed
 
 MOST_HOPS = 5
@@ -38,8 +39,19 @@ class _Busy(Exception):
         self.after_s = after_s
 
 
-def require_askable(kind: str, url: str, headers: Mapping[str, str], *, inside: bool) -> None:
-    """Raise `InvalidDeclaration` if an address may not be asked, or it or a header holds a secret."""
+def require_askable(
+    kind: str, url: str, headers: Mapping[str, str], *, most: str, spans: Iterable[str], inside: bool
+) -> None:
+    """Raise `InvalidDeclaration` if an address may not be asked, it or a header holds a secret, or a size or
+    spans of time are not valid.
+    """
+    try:
+        urlsplit(url)
+        size_bytes(most)
+        for span in spans:
+            duration(span)
+    except (ValueError, InvalidInput) as error:
+        raise InvalidDeclaration("source", kind, f"is not valid: {error}") from None
     require_allowed(kind, url, inside=inside)
     parts = urlsplit(url)
     if parts.password or parts.username:

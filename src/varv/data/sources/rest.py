@@ -96,15 +96,8 @@ class Rest:
     inside: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            urlsplit(self.url)
-            size_bytes(self.most)
-            duration(self.within)
-            if self.lag:
-                duration(self.lag)
-        except (ValueError, InvalidInput) as error:
-            raise InvalidDeclaration("source", "Rest", f"is not valid: {error}") from None
-        require_askable("Rest", self.url, self.headers, inside=self.inside)
+        spans = (self.within, self.lag) if self.lag else (self.within,)
+        require_askable("Rest", self.url, self.headers, most=self.most, spans=spans, inside=self.inside)
         if self.pages not in get_args(Pages):
             hint = f"choose one of {', '.join(filter(None, get_args(Pages)))}"
             raise InvalidDeclaration("source", "Rest", f"has pages {str(self.pages)[:40]!r}", hint=hint)

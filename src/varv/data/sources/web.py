@@ -19,7 +19,7 @@ from varv.data.sources.asking import Asking, require_askable
 from varv.data.sources.files import Scanned, format_of, guessed, unguessed
 from varv.data.sources.steps import Asked, Step, file_steps
 from varv.kernel.clock import SECOND, duration, wall_seconds
-from varv.kernel.errors import InvalidDeclaration, InvalidInput, Unavailable
+from varv.kernel.errors import InvalidInput, Unavailable
 from varv.kernel.scratch import Scratch
 from varv.kernel.sizes import size_bytes
 
@@ -62,14 +62,9 @@ class Http(Scanned):
     _kept: dict[str, _Fetched] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            size_bytes(self.most)
-            duration(self.within)
-        except (ValueError, InvalidInput) as error:
-            raise InvalidDeclaration("source", "Http", f"is not valid: {error}") from None
-        require_askable("Http", self.url, self.headers, inside=self.inside)
-        format_of(parts.path, self.format)
+        spans = (self.within,)
+        require_askable("Http", self.url, self.headers, most=self.most, spans=spans, inside=self.inside)
+        format_of(urlsplit(self.url).path, self.format)
 
     @property
     def identity(self) -> str:

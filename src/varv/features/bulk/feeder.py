@@ -21,7 +21,8 @@ from varv.features.bulk.latest import LastRows
 from varv.features.bulk.points import Points, ranked
 from varv.features.bulk.tables import Reach, Tables, rows_numbered
 from varv.features.bulk.windowed import WindowedRows
-from varv.features.model import FeatureView, Kind
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import Kind
 from varv.features.run import Ints
 from varv.kernel.clock import Instant
 

@@ -17,7 +17,8 @@ from varv.data.versions import stream_of
 from varv.features.bulk.history_rows import Mode
 from varv.features.bulk.model import Recipe, TrainingSetMade
 from varv.features.definitions import digest_of_view
-from varv.features.model import Derived, FeatureSet, FeatureView
+from varv.features.feature_view import FeatureView
+from varv.features.model import Derived, FeatureSet
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import AlreadyExists, InvalidInput
 from varv.kernel.expressions import written_expression

@@ -17,7 +17,8 @@ from varv.features.bulk.feeder import BulkFeeder, Requests
 from varv.features.bulk.history_rows import Mode
 from varv.features.bulk.tables import Tables
 from varv.features.engine import typed_feature
-from varv.features.model import Derived, Feature, FeatureSet, exported, kept_as
+from varv.features.kinds import exported, kept_as
+from varv.features.model import Derived, Feature, FeatureSet
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidDeclaration, InvalidInput
 from varv.kernel.machine import memory_bytes

@@ -15,8 +15,8 @@ import polars as pl
 
 from varv.features.bulk.history_rows import Stretch
 from varv.features.bulk.spill import Spill, split
+from varv.features.feature_view import FeatureView
 from varv.features.history import History
-from varv.features.model import FeatureView
 from varv.features.run import Ints, Run
 from varv.features.view_history import rows_of
 from varv.kernel.hashing import Hashes, mixed

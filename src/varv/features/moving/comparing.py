@@ -16,7 +16,8 @@ import polars as pl
 
 from varv.data.sources import in_kept_types
 from varv.features.bulk import Mode, SourceTables, TrainingSetMaker, features_for, requests_of
-from varv.features.model import FeatureView, exported, kept_as
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import exported, kept_as
 from varv.kernel.clock import HOUR, SECOND
 from varv.kernel.columns import TIME
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from varv.data.sources import kept_type
-from varv.features.model import feature_kind
+from varv.features.kinds import feature_kind
 from varv.features.moving.model import Difference, FeastField, FeastRegistry, FeastSource, FeastView
 from varv.features.moving.source_rows import SourceRows, has_one_clock
 from varv.kernel.clock import DAY, Duration, spoken

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from varv.data.service import Datasets
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.features.observed import PATIENCE
 from varv.features.view_history import rows_of
 from varv.kernel.catalogue import Extent

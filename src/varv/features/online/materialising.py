@@ -16,8 +16,8 @@ import polars as pl
 
 from varv.data.service import Datasets
 from varv.features.definitions import digest_of_view
+from varv.features.feature_view import FeatureView
 from varv.features.last_row import LastRow
-from varv.features.model import FeatureView
 from varv.features.online.entity_keys import entity_key
 from varv.features.online.gathering import Gathering
 from varv.features.online.model import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.kernel.clock import Instant
 from varv.kernel.codec import Digest, Event, event
 from varv.kernel.ids import DatasetName, Version

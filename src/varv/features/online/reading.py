@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from varv.features.definitions import digest_of_view
+from varv.features.feature_view import FeatureView
 from varv.features.history import History
 from varv.features.last_row import LastRow
-from varv.features.model import FeatureView
 from varv.features.online.entity_keys import entity_key
 from varv.features.online.materialising import kept_layout
 from varv.features.online.model import Note, note_of, table_name

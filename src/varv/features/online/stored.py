@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.features.online.entity_keys import entity_key
 from varv.features.online.ports import KeyValue
 from varv.features.online.reading import ViewReader

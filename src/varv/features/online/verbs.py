@@ -11,7 +11,8 @@ import polars as pl
 
 from varv.data.service import Datasets
 from varv.features.definitions import digest_of_view
-from varv.features.model import FeatureView, exported, feature_kind, kept_as
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import exported, feature_kind, kept_as
 from varv.features.online.materialising import Materialiser
 from varv.features.online.model import (
     OnlineView,

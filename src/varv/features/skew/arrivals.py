@@ -17,7 +17,7 @@ from varv.data import Datasets
 from varv.data.dataset import Dataset
 from varv.data.intake import Batch
 from varv.features.bulk.entities import EntityCodes
-from varv.features.model import FeatureView
+from varv.features.feature_view import FeatureView
 from varv.features.observed import PATIENCE
 from varv.features.run import Ints
 from varv.kernel.clock import Instant

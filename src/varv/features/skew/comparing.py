@@ -15,7 +15,9 @@ import polars as pl
 
 from varv.data import Datasets
 from varv.features.bulk import StoredTables, TrainingSetMaker
-from varv.features.model import Derived, FeatureSet, FeatureView, exported
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import exported
+from varv.features.model import Derived, FeatureSet
 from varv.features.run import Ints
 from varv.features.skew.arrivals import Arrivals
 from varv.features.skew.classes import (

@@ -15,7 +15,8 @@ import polars as pl
 
 from varv.features.bulk.entities import EntityCodes
 from varv.features.engine import FeatureEngine
-from varv.features.model import FeatureSet, FeatureView
+from varv.features.feature_view import FeatureView
+from varv.features.model import FeatureSet
 from varv.features.run import Ints
 from varv.features.skew.arrivals import Step
 from varv.features.skew.values import Flags, are_same

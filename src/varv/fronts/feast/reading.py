@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from varv.features.model import FeatureView, exported
+from varv.features.feature_view import FeatureView
+from varv.features.kinds import exported
 from varv.features.online.reading import OnlineReader, Status, ViewRead
 from varv.features.online.verbs import MOST_READ, chosen_features, typed_entities
 from varv.fronts.problems import status_of

@@ -135,7 +135,7 @@ def _problem(inference: Inference, request: Request, error: VarvError) -> Respon
 def _page(
     template: str, inference: Inference, request: Request, *, title: str, status: int = 200, **told: Any
 ) -> Response:
-    from varv.fronts.web.console import HEADERS  # only here: those that answer programs do not need them
+    from varv.fronts.web.headers import HEADERS  # only here: those that answer programs do not need them
 
     models = [("/docs", "Predictions"), *((f"/docs/{name}", name) for name in inference.models)]
     common = {"site": "varv", "look": "", "navigation": models, "path": request.url.path, "as_of": None}
@@ -158,8 +158,8 @@ def _templates() -> Any:
 
 
 def _static(request: Request) -> Response:
-    from varv.fronts.web.console import HEADERS, STATIC
-    from varv.fronts.web.templating import asset
+    from varv.fronts.web.headers import HEADERS
+    from varv.fronts.web.templating import STATIC, asset
 
     name = request.path_params["name"]
     if name not in STATIC:

@@ -18,7 +18,6 @@ from urllib.parse import quote, urlencode
 import jinja2
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -29,22 +28,13 @@ from starlette.routing import Route
 import varv
 from varv.fronts.gateway import require_own_site
 from varv.fronts.problems import status_of
+from varv.fronts.web.headers import HEADERS, PICTURE_HEADERS, POLICY, REPORT_HEADERS, SCRIPTED
 from varv.fronts.web.labelling import LabelDesk, label_routes
 from varv.fronts.web.live import Live
-from varv.fronts.web.page import Page, Reading, reading, whole_number
-from varv.fronts.web.pages import (
-    comparison,
-    datasets,
-    entries,
-    experiments,
-    models,
-    monitors,
-    overview,
-    registered,
-    rollouts,
-    runs,
-)
-from varv.fronts.web.templating import asset, environment, source
+from varv.fronts.web.page import Page, reading
+from varv.fronts.web.pages import entries, runs
+from varv.fronts.web.paths import GROWING, NAVIGATION, OF_RUNS, PAGES, Build
+from varv.fronts.web.templating import STATIC, asset, environment, source
 from varv.home.tracking.looking import RunDesk
 from varv.kernel.codec import digest
 from varv.kernel.columns import Columns
@@ -53,54 +43,8 @@ from varv.kernel.ledger import Ledger
 from varv.kernel.views import Views
 from varv.kernel.wording import facts
 
-Build = Callable[[Reading, Ledger, Mapping[str, str], QueryParams], Page]
-"""From the read models, the ledger, the parameters of the path and those of the query."""
-
 Reports = Callable[[str], Path | None]
 """From a model to the file that a replay has reported on it in, if there is one."""
-
-NAVIGATION = (
-    ("/", "Overview"),
-    ("/models", "Models"),
-    ("/rollouts", "Rollouts"),
-    ("/monitors", "Monitors"),
-    ("/data", "Data"),
-    ("/labels", "Labels"),
-    ("/experiments", "Experiments"),
-    ("/ledger", "Ledger"),
-)
-
-POLICY = "Content-Security-Policy"
-HEADERS = {
-    POLICY: "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
-
-REPORT_HEADERS = {
-    **HEADERS,
-    POLICY: "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-}
-"""A report brings its style with it."""
-
-SCRIPTED = "script-src 'self'; connect-src 'self'; "
-"""What the policy of a page with a script says more."""
-
-PICTURE_HEADERS = {**HEADERS, POLICY: "sandbox; default-src 'none'"}
-"""Of a picture that somebody has uploaded, whatever else it may be."""
-
-STATIC = {
-    "varv.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "live.js": "text/javascript; charset=utf-8",
-    "links.js": "text/javascript; charset=utf-8",
-    "label.js": "text/javascript; charset=utf-8",
-}
 
 Allow = Callable[[Request], None]
 """Raises where whoever asks may not read runs."""
@@ -117,64 +61,6 @@ _TITLES = {
     404: "Not found",
     405: "Not allowed",
 }
-
-PAGES: tuple[tuple[str, Build], ...] = (
-    ("/", lambda now, ledger, path, query: overview.overview_page(now, ledger, query)),
-    ("/models", lambda now, ledger, path, query: registered.models_page(now, query)),
-    ("/models/{model}", lambda now, ledger, path, query: registered.model_page(now, path["model"], query)),
-    (
-        "/models/{model}/versions/{version}",
-        lambda now, ledger, path, query: registered.version_page(
-            now, path["model"], _number(path, "version")
-        ),
-    ),
-    (
-        "/models/{model}/versions/{version}/output",
-        lambda now, ledger, path, query: models.output_page(now, path["model"], _number(path, "version")),
-    ),
-    ("/rollouts", lambda now, ledger, path, query: rollouts.rollouts_page(now, query)),
-    (
-        "/rollouts/{model}/{version}",
-        lambda now, ledger, path, query: rollouts.rollout_page(
-            now, path["model"], _number(path, "version"), query
-        ),
-    ),
-    ("/monitors", lambda now, ledger, path, query: monitors.monitors_page(now, query)),
-    ("/monitors/{model}", lambda now, ledger, path, query: monitors.monitor_page(now, path["model"], query)),
-    ("/data", lambda now, ledger, path, query: datasets.data_page(now, query)),
-    ("/data/{dataset}", lambda now, ledger, path, query: datasets.dataset_page(now, path["dataset"], query)),
-    (
-        "/data/{dataset}/profile",
-        lambda now, ledger, path, query: datasets.profile_page(now, path["dataset"], query),
-    ),
-    (
-        "/data/{dataset}/impact",
-        lambda now, ledger, path, query: datasets.impact_page(now, path["dataset"], query),
-    ),
-    (
-        "/data/{dataset}/quarantine/{part}/{segment}",
-        lambda now, ledger, path, query: datasets.quarantine_page(
-            now, path["dataset"], path["part"], path["segment"]
-        ),
-    ),
-    ("/experiments", lambda now, ledger, path, query: experiments.experiments_page(now, query)),
-    (
-        "/experiments/{experiment}",
-        lambda now, ledger, path, query: experiments.runs_page(now, path["experiment"], query),
-    ),
-    ("/runs/{run}", lambda now, ledger, path, query: runs.run_page(now, path["run"], query)),
-    ("/runs/{run}/artifacts", lambda now, ledger, path, query: runs.artifact_page(now, path["run"], query)),
-    ("/compare", lambda now, ledger, path, query: comparison.compare_page(now, query)),
-    ("/ledger", lambda now, ledger, path, query: entries.ledger_page(ledger, query)),
-    ("/ledger/{seq}", lambda now, ledger, path, query: entries.entry_page(ledger, _number(path, "seq"))),
-)
-
-OF_RUNS = frozenset(
-    {"/experiments", "/experiments/{experiment}", "/runs/{run}", "/runs/{run}/artifacts", "/compare"}
-)
-"""Pages for those who may read runs."""
-GROWING = OF_RUNS | {"/models/{model}/versions/{version}/output", "/data/{dataset}/profile"}
-"""Pages that show more than the ledger, and may change without it."""
 
 
 def create_console(
@@ -407,14 +293,6 @@ class _Site:
     def _etag(self, with_runs: bool) -> str:
         head = self._ledger.head()
         return f'W/"{head.version}-{head.hash.hex()[:16]}-{self._look}{"r" if with_runs else ""}"'
-
-
-def _number(path: Mapping[str, str], name: str) -> int:
-    """Return a number of the path; what is none names nothing that exists."""
-    text = path[name]
-    if not text.isascii() or not text.isdigit():
-        raise NotFound(name, text[:40], hint="it is a whole number")
-    return whole_number(path, name, 0)
 
 
 def _has(request: Request, tag: str) -> bool:

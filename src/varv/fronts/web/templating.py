@@ -21,6 +21,14 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     otherwise_in_words,
 )
 """What templates apply to values, by its own name."""
+STATIC = {
+    "varv.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "live.js": "text/javascript; charset=utf-8",
+    "links.js": "text/javascript; charset=utf-8",
+    "label.js": "text/javascript; charset=utf-8",
+}
+"""The static files, with their types."""
 
 
 def environment() -> jinja2.Environment:

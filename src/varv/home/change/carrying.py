@@ -20,7 +20,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact, Message
 from varv.kernel.views import Views
-from varv.loop.model import FeaturesReleased, ModelRestored, ModelRetired, PolicyChanged
+from varv.loop.declaring.model import FeaturesReleased, ModelRestored, ModelRetired
+from varv.loop.model import PolicyChanged
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
 from varv.project.changes import plan_changes

@@ -30,7 +30,8 @@ from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Guard, Ledger
 from varv.kernel.sagas import Command, Fact, Handler, Message, Reply
 from varv.kernel.views import Views
-from varv.loop.model import DefinitionChanged, LoopStarted
+from varv.loop.declaring.model import DefinitionChanged
+from varv.loop.model import LoopStarted
 from varv.loop.plan import loop_id
 from varv.loop.views import LoopView
 from varv.project import ModelPlan

@@ -9,9 +9,10 @@ import msgspec
 import polars as pl
 
 from varv.home.declared_models import declared_model
+from varv.home.paging import Table, page_of
 from varv.home.review.model import ReviewDecided, stream_of
 from varv.home.review.views import WAITS_FOR, Decided, ReviewsView
-from varv.home.tables import Table, Tables
+from varv.home.tables import Tables
 from varv.kernel.clock import Clock, Instant, iso
 from varv.kernel.engine import Engine
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
@@ -129,7 +130,7 @@ def waiting(reviews: Reviews, asked: WaitingRequest) -> Table:
     """Read the requests that wait for a person to decide, with what they brought."""
     model, marks = reviews.model(asked.model)
     limit = reviews.tables.limit(asked.limit)
-    return reviews.tables.listed(reviews.waiting(model, marks), after=asked.after, limit=limit)
+    return page_of(reviews.waiting(model, marks), after=asked.after, limit=limit)
 
 
 @verb("review.decide", needs=OPERATE)

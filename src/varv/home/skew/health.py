@@ -23,7 +23,7 @@ from varv.kernel.clock import DAY, Instant, iso, spoken
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.ids import ModelName
 from varv.kernel.verbs import READ, verb
-from varv.loop.model import Declared
+from varv.loop.declaring.model import Declared
 from varv.loop.views import LoopView
 from varv.monitoring.model import FeatureDrift
 from varv.monitoring.views import MonitoringView

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from varv.features.model import Kind
+from varv.features.kinds import Kind
 from varv.features.slices import Slice
 from varv.kernel.errors import InvalidDeclaration, InvalidInput, UserCodeFailed
 from varv.kernel.user_code import UserCode

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from varv.features.model import Kind
+from varv.features.kinds import Kind
 from varv.features.slices import Slice
 from varv.kernel.codec import finite
 from varv.stats.intervals import Estimate, clustered_mean, wilson

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from varv.features.model import Kind
+from varv.features.kinds import Kind
 from varv.features.slices import Slice
 from varv.kernel.codec import finite
 from varv.kernel.errors import InvalidDeclaration

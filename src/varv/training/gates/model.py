@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from varv.features.model import Kind
+from varv.features.kinds import Kind
 from varv.kernel.wording import count, limits, number, with_minus_signs
 from varv.tasks import Task
 

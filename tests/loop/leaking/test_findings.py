@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from varv.kernel.clock import DAY
-from varv.loop.leaks import changed_rows, examine, worse_live
+from varv.loop.leaking.findings import changed_rows, examine, worse_live
 from varv.tasks import task_of
 from varv.training.gates import Judgement
 

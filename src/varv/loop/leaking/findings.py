@@ -19,7 +19,7 @@ import polars as pl
 
 from varv.kernel.clock import DAY
 from varv.kernel.codec import finite
-from varv.loop.model import LeakFinding
+from varv.loop.leaking.model import LeakFinding
 from varv.serving.scores import lists_of, score_columns, scores_in
 from varv.stats.intervals import Estimate, clustered_mean, jackknife
 from varv.stats.ranking import auc

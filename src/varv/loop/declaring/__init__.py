@@ -1,0 +1,1 @@
+"""What is declared of a model over time, as the ledger states it."""
