@@ -134,7 +134,8 @@ def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q
 def _acted(settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]) -> R:
     server = running_server(settings)
     if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=WITHIN_S), type=kind)
+        found = call(server, settings, verb, asked, timeout_s=WITHIN_S)
+        return msgspec.convert(found, type=kind, str_keys=True)
     with owned_ledger(settings) as ledger:
         views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(

@@ -217,7 +217,7 @@ def _add_writing(add: Any) -> None:
     rollback.add_argument("--reason", default="", help="kept in the ledger")
     _add_quarantine(add)
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
-    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
+    add_data(_acts(add("data", "datasets: pull, read, compare, profile, correct, archive, publish", DATA)))
     add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
     add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     _add_review(add("review", "answers that wait for a person: look, decide", _REVIEW))
