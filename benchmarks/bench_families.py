@@ -26,7 +26,7 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.replaying import run_replay
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.catalogue import digests
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.registry import Package, RegistryView, open_package
 from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView

@@ -22,7 +22,7 @@ from varv.data.ingestion.pulling import Puller
 from varv.data.ingestion.verbs import OfflineActs
 from varv.data.ingestion.views import PullsView
 from varv.kernel.clock import VirtualClock, cpu_seconds, instant
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views

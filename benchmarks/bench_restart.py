@@ -28,7 +28,8 @@ from varv.data.outcomes import OutcomeSpec
 from varv.features import FeatureEngine, FeatureView, windows
 from varv.features.model import Feature
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName, Version
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import Position

@@ -36,6 +36,7 @@ from varv.registry.package import packed
 from varv.serving import RoutingShare, RoutingTable
 
 N_WORKERS, N_REQUESTS, MOST_MB = 4, 400, 400
+HIDDEN = 1600
 BODY = json.dumps(
     {"inputs": [{"name": "X", "shape": [1, len(COLUMNS)], "datatype": "FP64", "data": [0.5] * len(COLUMNS)}]}
 )
@@ -55,18 +56,20 @@ def with_weights(home: Path, package: Digest, weights_mb: int) -> Digest:
     """Store a package of a model with so many MB of weights in the place of one."""
     blobs = FolderBlobs(home / "blobs")
     before = open_package(blobs.get(package))
-    width = weights_mb * (1 << 20) // (4 * len(COLUMNS))
-    weights = np.random.default_rng(0).normal(size=(len(COLUMNS), width)).astype(np.float32)
+    rng, width = np.random.default_rng(0), weights_mb * (1 << 20) // (4 * HIDDEN)
+    first = rng.normal(size=(len(COLUMNS), HIDDEN)).astype(np.float32)
+    second = rng.normal(size=(HIDDEN, width)).astype(np.float32)
     graph = helper.make_graph(
         [
-            helper.make_node("MatMul", ["X", "weights"], ["products"]),
+            helper.make_node("MatMul", ["X", "first"], ["hidden"]),
+            helper.make_node("MatMul", ["hidden", "second"], ["products"]),
             helper.make_node("ReduceMean", ["products"], ["mean"], axes=[1]),
             helper.make_node("Sigmoid", ["mean"], ["probability"]),
         ],
         "large",
         [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, len(COLUMNS)])],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None, 1])],
-        [numpy_helper.from_array(weights, "weights")],
+        [numpy_helper.from_array(first, "first"), numpy_helper.from_array(second, "second")],
     )
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     files = {**before.files, "model.onnx": model.SerializeToString()}

@@ -16,7 +16,7 @@ from varv.data import Datasets
 from varv.data.intake import Batch
 from varv.features import FeatureEngine
 from varv.kernel.clock import HOUR, SystemClock
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import Version
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS, Position

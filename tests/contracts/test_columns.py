@@ -18,13 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from varv.kernel import columns as kernel_columns
-from varv.kernel import segment_files, table_folder
+from varv.kernel import compared_files, segment_files, table_folder
 from varv.kernel.codec import Digest
-from varv.kernel.columns import FolderColumns
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from varv.kernel.faults import Crash, Faults
+from varv.kernel.folder_columns import FolderColumns
 
 JANUARY = pl.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "s": ["a", None]})
 FEBRUARY = pl.DataFrame({"n": [3], "x": [1.5], "s": ["ä"]})
@@ -78,7 +77,7 @@ def test_what_came_last_is_found_without_a_look_into_files(columns, few):
 
 
 def test_files_that_are_gone_are_not_remembered_for_ever(tmp_path, few, monkeypatch):
-    monkeypatch.setattr(kernel_columns, "_FEWEST_COMPARED", 4)
+    monkeypatch.setattr(compared_files, "_FEWEST", 4)
     columns, reader = (FolderColumns(tmp_path / "columns") for _ in range(2))
     for number in range(20):
         frames = {f"{number:02}-{part}": JANUARY for part in "ab"}

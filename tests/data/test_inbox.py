@@ -32,7 +32,7 @@ def outcome(key, late=True, **more):
 
 def counts(model, part="arrived_at"):
     with model.home.views.reading(DatasetsView) as view:
-        return view.counts("parcels", part)
+        return view.arrivals.counts("parcels", part)
 
 
 BAD = [

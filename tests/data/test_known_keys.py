@@ -12,7 +12,7 @@ from tests.data.test_service import TRIPS, TYPES, base, done
 
 from varv.data import Dataset, Datasets, DatasetsView, Frame, key_runs
 from varv.kernel.clock import VirtualClock, instant
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.snapshots import Position, Snapshots
@@ -108,8 +108,8 @@ def test_after_a_restart_only_later_batches_are_read(tmp_path):
     home.datasets = home.opened()
     home.take(("at", base(("t1", hour(1), 1), ("t2", hour(1), 1))))
     with home.views.reading(DatasetsView) as view:
-        assert view.counts("trips", "at").n_equal == 1
-        assert view.counts("trips", "done_at").n_waiting == 0
+        assert view.arrivals.counts("trips", "at").n_equal == 1
+        assert view.arrivals.counts("trips", "done_at").n_waiting == 0
 
 
 def test_a_batch_that_is_not_committed_is_in_no_snapshot(tmp_path):

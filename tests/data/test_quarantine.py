@@ -28,7 +28,7 @@ def store(tmp_path):
 
 def held(store):
     with store.views.reading(DatasetsView) as view:
-        return view.quarantine()
+        return view.arrivals.quarantine()
 
 
 def size_of(store, key):

@@ -59,7 +59,7 @@ def test_keys_follow_a_rewrite_also_after_a_restart(store, restarts):
     if restarts:
         store.reopen()
     with store.views.reading(DatasetsView) as view:
-        assert view.counts("trips", "done_at").n_waiting == 1
+        assert view.arrivals.counts("trips", "done_at").n_waiting == 1
     assert store.append("at", base(("a", 1, 5), ("b", 2, 9)), "d3").version == 5
     assert store.sizes() == {"a": 5, "b": 20, "z": 1}
     assert late(store) == {"a": True, "b": None, "z": True}

@@ -14,8 +14,8 @@ from varv.data import Dataset, Datasets, DatasetsView, Frame, Quarantine, Select
 from varv.kernel import table_folder
 from varv.kernel.clock import VirtualClock, instant
 from varv.kernel.codec import decode_event
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
@@ -69,7 +69,7 @@ class Store:
 
     def counts(self, part):
         with self.views.reading(DatasetsView) as view:
-            return view.counts("trips", part)
+            return view.arrivals.counts("trips", part)
 
     def take(self, correction):
         self.datasets.commit(correction.facts)
@@ -223,7 +223,7 @@ def test_a_bad_row_is_put_aside_and_the_others_make_a_version(store):
     ]
     assert set(store.datasets.read(TRIPS)["id"]) >= {"y", "w"}
     with store.views.reading(DatasetsView) as view:
-        (held,) = view.quarantine("trips")
+        (held,) = view.arrivals.quarantine("trips")
     assert (held.n_rows, held.n_batch, held.whole) == (2, 5, False)
     counts = store.counts("at")
     assert counts.n_arrived == counts.n_rows + counts.n_equal + counts.n_quarantined == 405
@@ -244,7 +244,7 @@ def test_a_batch_of_another_shape_is_put_aside_whole(store):
     assert outcome.version is None
     assert [v.rule for v in outcome.report.violations] == ["missing column"]
     with store.views.reading(DatasetsView) as view:
-        (held,) = view.quarantine("trips")
+        (held,) = view.arrivals.quarantine("trips")
     assert held.whole
     assert store.counts("at").reasons == {"batch: missing column of size": 1}
 

@@ -18,8 +18,8 @@ from varv.app.compose import open_ledger, open_views
 from varv.app.verifying import sign_anew, verify_report
 from varv.home.why import explain
 from varv.kernel.codec import Digest
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt, VarvError
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import GENESIS, Entry, entry_hash
 from varv.kernel.merkle import SigningKey, read_checkpoints
 from varv.kernel.segment_files import encoded_stream, frame_of, read_file

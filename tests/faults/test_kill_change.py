@@ -11,7 +11,8 @@ from tests.app.serving import Server, eventually, varv
 
 from varv.app.compose import open_ledger, open_views
 from varv.kernel.catalogue import digests
-from varv.kernel.columns import SEGMENT, FolderColumns, stretches
+from varv.kernel.columns import SEGMENT, stretches
+from varv.kernel.folder_columns import FolderColumns
 from varv.serving.stored import predictions_of
 from varv.serving.views import RoutingView
 

@@ -11,7 +11,7 @@ import pytest
 from tests.app.serving import Server, varv
 
 from varv.app.compose import open_ledger
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 
 PARCEL = {"district": "harbour", "courier": "eli", "distance_km": 4.5, "weight_kg": 1.2, "hour": 18}
 KILLS = [5, pytest.param(20, marks=pytest.mark.soak)]

@@ -20,7 +20,7 @@ from varv.data.model import (
 from varv.home.model import Comparison, Gain, Measure, Month, PolicyScore
 from varv.kernel.clock import DAY, HOUR, Duration, Instant, instant
 from varv.kernel.codec import Digest, Event, digest
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import DatasetName, ModelName, Version
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.ledger_sqlite import MEMORY, SqliteLedger

@@ -85,7 +85,7 @@ def test_a_batch_that_breaks_its_contract_labels_nothing_feeds_nothing_and_is_ke
     bench.take(1, spoil=lambda rows: rows.with_columns(late=pl.lit(None, pl.Boolean)))
     assert bench.n_labelled() == before
     with bench.home.views.reading(DatasetsView) as view:
-        [held] = [view.quarantined("parcels", "arrived_at", segment_name(Instant(START + DAY)))]
+        [held] = [view.arrivals.quarantined("parcels", "arrived_at", segment_name(Instant(START + DAY)))]
     assert held is not None
     assert not held.report.ok
     features = bench.parts.features.lookup(

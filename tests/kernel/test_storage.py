@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from varv.kernel.blobs import FolderBlobs
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import StorageFull
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.storage import storing
 
 

@@ -19,7 +19,8 @@ from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.data.intake import Batch, Intake
 from varv.features import FeatureEngine, FeatureView, windows
 from varv.kernel.clock import MINUTE, VirtualClock, instant
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Append, Change
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.sagas import Fact

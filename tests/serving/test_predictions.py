@@ -16,9 +16,10 @@ from varv.data.outcomes import OutcomeSpec
 from varv.kernel import table_folder
 from varv.kernel.catalogue import Catalogue, Compacted, Extent
 from varv.kernel.clock import DAY, HOUR, Duration, Instant
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
 from varv.kernel.content import rows_digest
 from varv.kernel.errors import Conflict, InvalidDeclaration
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.project import plan_of
 from varv.project.wording import settings_of

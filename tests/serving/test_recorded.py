@@ -10,7 +10,8 @@ from tests.serving.samples import SIGNATURE, Constants, package
 
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Instant
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName, Version
 from varv.registry import Package, Rows, packed
 from varv.registry.endpoint import FILE

@@ -33,9 +33,9 @@ from varv.home.tracking.trainings import Trainings
 from varv.home.views import HomeView
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import Clock, SystemClock
-from varv.kernel.columns import FolderColumns
 from varv.kernel.engine import Engine
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.ledger_sqlite import Durability, SqliteLedger

@@ -29,8 +29,8 @@ from varv.home.erasure.checking import ENTRIES, ErasureCheck
 from varv.home.model import Comparison, PoliciesCompared
 from varv.kernel.audit import Named
 from varv.kernel.codec import Digest
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.segment_files import STREAM, SUFFIX
 from varv.loop.model import ModelOffered, OutputKept

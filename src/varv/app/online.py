@@ -16,8 +16,8 @@ from varv.features.online.verbs import OnlineDesk
 from varv.features.view_history import key_of
 from varv.home.change.recorded import recorded_schemas
 from varv.kernel.clock import Clock
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views

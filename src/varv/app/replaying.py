@@ -38,9 +38,9 @@ from varv.home.replay import Driver, Progress
 from varv.kernel.blobs import write_atomically
 from varv.kernel.clock import Instant, VirtualClock, cpu_seconds
 from varv.kernel.codec import Digest, canonical, digest_of
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import FailedPrecondition
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry
 from varv.kernel.sagas import Fact

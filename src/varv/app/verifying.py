@@ -25,8 +25,8 @@ from varv.home.comparison import COMPARISON_FILE, read_comparisons, without_cpu
 from varv.home.records import Records
 from varv.kernel.audit import Remark, Unchecked, audit_blobs, audit_columns
 from varv.kernel.clock import Instant
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt, FailedPrecondition, NotFound
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.merkle import (

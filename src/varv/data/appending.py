@@ -11,9 +11,10 @@ from varv.data.keys import Standing, Stated, repeats
 from varv.data.known_keys import KnownKeys
 from varv.data.model import BatchQuarantined, BatchWarned, DatasetVersionAppended, RepeatsDropped, RowsJoined
 from varv.data.part_contracts import PartContracts
+from varv.data.quarantined import REASON, quarantine_of
 from varv.data.rewriting.files import stated_rows
 from varv.data.shape import conformed, in_shape, span_of
-from varv.data.stored import REASON, StoredDatasets, quarantine_of
+from varv.data.stored import StoredDatasets
 from varv.data.versions import stream_of, table_of
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock
@@ -123,7 +124,7 @@ class Appends:
         """
         place = (dataset.name, part, segment)
         with self._views.reading(DatasetsView) as view:
-            held = view.quarantined(*place)
+            held = view.arrivals.quarantined(*place)
         self.settle()
         came = self._datasets.came(*place)
         if came is None:

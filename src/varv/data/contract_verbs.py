@@ -14,7 +14,8 @@ from varv.data.moving.pandera_writing import write_pandera
 from varv.data.moving.suite_reading import read_suite
 from varv.data.moving.suite_writing import write_suite
 from varv.data.moving.translation import LeftOut, Shape, Translated, Written, read_document
-from varv.data.views import DatasetsView, registered_dataset
+from varv.data.registered import registered_dataset
+from varv.data.views import DatasetsView
 from varv.kernel.clock import iso
 from varv.kernel.errors import InvalidInput
 from varv.kernel.verbs import READ, verb
@@ -89,7 +90,7 @@ def show_contract(views: Views, request: ContractRequest) -> ContractShown:
     dataset = registered_dataset(views, request.dataset)
     with views.reading(DatasetsView) as view:
         declared = view.expectations(dataset.name) or ()
-        warned = {part: dict(view.counts(dataset.name, part).warnings) for part in dataset.parts}
+        warned = {part: dict(view.arrivals.counts(dataset.name, part).warnings) for part in dataset.parts}
         extents = {part: view.catalogue(dataset.name, part).extents() for part in dataset.parts}
     rules = [
         RuleShown(

@@ -15,11 +15,11 @@ import polars as pl
 from varv.data.appending import Prepared
 from varv.data.dataset import Dataset
 from varv.data.model import BatchDropped, BatchReleased, BatchReplaced
+from varv.data.quarantined import REASON, Quarantined
 from varv.data.service import Datasets
 from varv.data.shape import conformed
-from varv.data.stored import REASON
 from varv.data.versions import stream_of
-from varv.data.views import DatasetsView, Quarantined
+from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock
 from varv.kernel.codec import digest
 from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
@@ -93,7 +93,7 @@ class Quarantine:
             hint = "name the segment too; rows are numbered within it"
             raise InvalidInput("selection", chosen.dataset, "chooses rows of no segment", hint=hint)
         with self._views.reading(DatasetsView) as view:
-            found = view.quarantine(chosen.dataset, chosen.part or None)
+            found = view.arrivals.quarantine(chosen.dataset, chosen.part or None)
         found = [one for one in found if chosen.segment in ("", one.segment)]
         found = [one for one in found if one.whole or _has_reason(one, chosen.reason)]
         if not found:

@@ -16,12 +16,12 @@ import polars as pl
 from varv.data import Correction, Datasets, Quarantine, Selection
 from varv.data.inbox import Acceptance, Inbox, RefusedRow, typed_rows
 from varv.data.quarantine import ROW
-from varv.data.stored import REASON
+from varv.data.quarantined import REASON, Quarantined
 from varv.data.values import in_json
-from varv.data.views import DatasetsView, Quarantined
+from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock, iso
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
@@ -218,7 +218,7 @@ def _accepted(found: Acceptance) -> Accepted:
 def list_held(desk: QuarantineDesk, request: ListRequest) -> HeldList:
     """List the batches that have rows in quarantine, with the reasons."""
     with desk.views.reading(DatasetsView) as view:
-        found = view.quarantine(request.dataset or None, request.part or None)
+        found = view.arrivals.quarantine(request.dataset or None, request.part or None)
     return HeldList(
         n_rows=sum(held.n_rows for held in found),
         n_batches=len(found),

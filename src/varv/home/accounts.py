@@ -38,7 +38,7 @@ def _part_rows(
     home: Home, feed: Feed, dataset: Dataset, part: str, time: tuple[Instant, Instant]
 ) -> PartRows:
     with home.views.reading(DatasetsView) as view:
-        counts = msgspec.structs.replace(view.counts(dataset.name, part))
+        counts = msgspec.structs.replace(view.arrivals.counts(dataset.name, part))
         contract = view.contract(dataset.name, part)
     n_source = feed.n_rows(dataset, part)
     n_fed = feed.n_between(dataset, part, *time)

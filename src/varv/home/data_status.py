@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from varv.data.arrivals import PartCounts
 from varv.data.ingestion.views import PullState, PullsView
 from varv.data.sources import Upstream
-from varv.data.views import DatasetsView, PartCounts
+from varv.data.views import DatasetsView
 from varv.kernel.clock import SECOND, Instant, iso
 from varv.kernel.views import Views
 
@@ -52,7 +53,9 @@ def data_status(views: Views) -> tuple[PartStatus, ...]:
     """Return what became of the rows of every part of every dataset."""
     with views.reading(DatasetsView) as view:
         parts = [(one, part) for one in view.datasets() for part in (one.event_time, *one.known_at)]
-        return tuple(_part_status(one.dataset, part, view.counts(one.dataset, part)) for one, part in parts)
+        return tuple(
+            _part_status(one.dataset, part, view.arrivals.counts(one.dataset, part)) for one, part in parts
+        )
 
 
 def _part_status(dataset: str, part: str, counts: PartCounts) -> PartStatus:
@@ -73,7 +76,7 @@ def quarantined_by_reason(views: Views) -> dict[str, int]:
     """Return how many rows were put aside for each reason, of the batches that have some in quarantine."""
     found: dict[str, int] = {}
     with views.reading(DatasetsView) as view:
-        for held in view.quarantine():
+        for held in view.arrivals.quarantine():
             for reason, n in held.by_reason.items():
                 found[reason] = found.get(reason, 0) + n
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))

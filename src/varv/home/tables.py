@@ -20,14 +20,15 @@ import polars as pl
 from varv.data import Datasets
 from varv.data.dataset import Dataset
 from varv.data.outcomes import OutcomeSpec
+from varv.data.registered import registered_dataset
 from varv.data.versions import versions_of
-from varv.data.views import registered_dataset
 from varv.home.listing import dataset_versions_frame
 from varv.kernel.catalogue import Extent, digests
 from varv.kernel.clock import Clock, Duration, Instant, as_datetime
 from varv.kernel.codec import Digest
-from varv.kernel.columns import SEGMENT, TIME, FolderColumns
+from varv.kernel.columns import SEGMENT, TIME
 from varv.kernel.errors import InvalidInput
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.ledger import Entry, Ledger
 from varv.kernel.secret import SECRET_FILE, Secret

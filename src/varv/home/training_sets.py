@@ -16,11 +16,12 @@ import polars as pl
 
 from varv.data import Dataset
 from varv.data.dataset import dataset_of
+from varv.data.registered import registered_dataset
 from varv.data.sources import in_kept_types, kept_type
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.versioning.verbs import VersionsDesk
-from varv.data.views import DatasetsView, registered_dataset
+from varv.data.views import DatasetsView
 from varv.features import FeatureDefinition, FeatureView, definitions_of, rebuilt
 from varv.features.bulk import (
     Mode,

@@ -28,8 +28,9 @@ from varv.home.why_logged import of_logged
 from varv.kernel.catalogue import digests
 from varv.kernel.clock import iso
 from varv.kernel.codec import Digest
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
 from varv.kernel.errors import NotFound
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Entry, Ledger, entries_of
 from varv.kernel.sagas import TimerFired
 from varv.kernel.views import Views

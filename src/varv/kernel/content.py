@@ -2,7 +2,7 @@
 
 The digest depends on the names, types, order and values of the columns and on nothing else: not on
 compression, chunks, the version of a library, or whether the rows lie in a file of their own or amid others.
-So a digest that the ledger holds can be compared after compaction too. `kernel.columns` compares it.
+So a digest that the ledger holds can be compared after compaction too. `kernel.compared_files` compares it.
 """
 
 from __future__ import annotations

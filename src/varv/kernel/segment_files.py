@@ -2,7 +2,7 @@
 
 A segment of a few rows is an Arrow stream, which takes a twentieth of the time to write that Parquet does; a
 large one, and many small ones together, are Parquet. A stream has no room for the digest of its rows, so that
-follows it. `kernel.columns` decides which file is read.
+follows it. `kernel.folder_columns` decides which file is read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The folder of one table: which files it holds, and which segments lie in which of them.
 
-Nothing here reads rows; `kernel.columns` does, and decides what is written.
+Nothing here reads rows; `kernel.folder_columns` does, and decides what is written.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ class Rows(msgspec.Struct, frozen=True):
         return self._counting(found if columns is None else found.select(*columns, "outcome"))
 
     def all_between(self, since: Instant, until: Instant) -> pl.DataFrame:
-        """Return the rows of [since, until) with those that do not count, none if it ends before it begins; no
-        row is copied.
+        """Return the rows of [since, until) with those that do not count; none if it ends before it begins.
+        No row is copied.
         """
         # They are in order, so a stretch is a slice.
         at = self.frame["requested_at"].cast(pl.Int64).to_numpy()

@@ -14,8 +14,8 @@ from varv.data.delta.publishing import Publications
 from varv.features.bulk import training_set as core
 from varv.home.named_versions import named_versions
 from varv.kernel.clock import SystemClock
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import AlreadyExists, InvalidDeclaration, InvalidInput, NotFound
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.secret import SECRET_FILE, Secret
 
 UTC = dt.UTC

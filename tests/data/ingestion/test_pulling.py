@@ -137,7 +137,7 @@ def test_a_pull_that_dies_goes_on_without_losing_or_doubling_a_row(tmp_path, sho
         **{f"k{number}": (100 + number, None) for number in range(20)},
     }
     with pulls.views.reading(DatasetsView) as view:
-        assert not view.quarantine()
+        assert not view.arrivals.quarantine()
 
 
 def test_text_that_does_not_fit_the_stored_types_goes_to_quarantine(tmp_path):
@@ -151,7 +151,7 @@ def test_text_that_does_not_fit_the_stored_types_goes_to_quarantine(tmp_path):
     assert (found.n_read, found.n_new, found.n_aside) == (3, 1, 2)
     assert pulls.rows() == {"a": (1, None), "b": (2, True), "e": (5, None)}
     with pulls.views.reading(DatasetsView) as view:
-        [held] = view.quarantine()
+        [held] = view.arrivals.quarantine()
     assert set(pulls.datasets.rows_put_aside(held)["size"]) == {"many", "4"}
     (tmp_path / "in" / "2.csv").touch()
     again = pulls.pull()

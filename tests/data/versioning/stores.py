@@ -11,8 +11,8 @@ from varv.data import Dataset, Datasets, DatasetsView, Frame
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import parse_reference
 from varv.kernel.clock import VirtualClock, instant
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views

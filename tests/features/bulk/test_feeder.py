@@ -15,7 +15,8 @@ from varv.features.bulk import BulkFeeder, Requests, SourceTables, StoredTables,
 from varv.features.observed import PATIENCE
 from varv.kernel import table_folder
 from varv.kernel.clock import HOUR, VirtualClock, instant
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views

@@ -22,7 +22,7 @@ from varv.features.moving.registry import items_of, registry_of
 from varv.features.moving.source_rows import rows_of
 from varv.kernel.author_files import run_file
 from varv.kernel.clock import SystemClock
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.secret import SECRET_FILE, Secret
 
 

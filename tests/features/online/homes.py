@@ -15,8 +15,8 @@ from varv.features.online.model import OnlineView
 from varv.features.online.ports import KeyValue
 from varv.features.online.reading import OnlineReader
 from varv.kernel.clock import VirtualClock, instant
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views

@@ -12,7 +12,8 @@ from varv.data.intake import Batch, Intake
 from varv.features import FeatureEngine, FeatureSet, FeatureStore, FeatureView, derived, windows
 from varv.features.skew import Served
 from varv.kernel.clock import HOUR, MINUTE, VirtualClock, instant
-from varv.kernel.columns import TIME, FolderColumns
+from varv.kernel.columns import TIME
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views

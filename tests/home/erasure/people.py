@@ -14,8 +14,8 @@ from varv.features.online.ports import KeyValue
 from varv.home.erasure.carrying import Erasures
 from varv.kernel import table_folder
 from varv.kernel.clock import VirtualClock, instant
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.secret import Secret
 
 UTC = pl.Datetime("us", "UTC")

@@ -25,6 +25,7 @@ import numpy as np
 
 from varv.adapters.runtimes.answers import as_predictions
 from varv.adapters.runtimes.devices import no_gpu
+from varv.adapters.runtimes.engine import engine
 from varv.adapters.runtimes.ort_file import write_ort
 from varv.kernel.codec import digest
 from varv.kernel.errors import Corrupt, StorageFull
@@ -109,9 +110,7 @@ class OnnxModel:
 
 
 def _options(threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = engine().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Whatever it would print is in the error that it raises.
@@ -121,24 +120,20 @@ def _options(threads: int) -> Any:
 
 def _session(model: bytes | str, options: Any) -> Any:
     """Return a session of a model, or of the file of one that `_written` wrote."""
-    import onnxruntime
-
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return engine().InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _engine_errors() as error:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
 
 
 def _session_on_gpu(onnx: bytes, options: Any) -> Any:
     """Return a session that computes on a GPU, None if the engine has none."""
-    import onnxruntime
-
-    if _CUDA not in onnxruntime.get_available_providers():
+    if _CUDA not in engine().get_available_providers():
         return None
     # Not in its shorter floating point numbers: a probe would be off by more than it may.
     providers = [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=providers)
+        session = engine().InferenceSession(onnx, options, providers=providers)
     except _engine_errors() as error:
         raise Corrupt("package", "onnx", "is refused by the runtime", why=str(error)[:200]) from None
     # The engine says nothing if it finds no device, and computes on the processor.
@@ -161,9 +156,7 @@ def _mapped_session(onnx: bytes, folder: Path, threads: int) -> Any:
 
 def _place_of(onnx: bytes, folder: Path) -> Path:
     """Return the file of a model in the engine's own form, which is this machine's."""
-    import onnxruntime
-
-    return folder / f"{digest(onnx)}-{onnxruntime.__version__}-{platform.machine()}.ort"
+    return folder / f"{digest(onnx)}-{engine().__version__}-{platform.machine()}.ort"
 
 
 def _require_written(onnx: bytes, path: Path) -> None:
@@ -211,9 +204,10 @@ def _forget_old(folder: Path) -> None:
 
 @cache
 def _engine_errors() -> tuple[type[Exception], ...]:
-    engine = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    engine()
+    library = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     # Each status of the engine is an exception of its own, derived from Exception alone.
     own = [
-        value for value in vars(engine).values() if isinstance(value, type) and issubclass(value, Exception)
+        value for value in vars(library).values() if isinstance(value, type) and issubclass(value, Exception)
     ]
     return (*own, RuntimeError, ValueError)

@@ -32,6 +32,7 @@ def write_ort(onnx: bytes, file: Path) -> None:
 
 def main() -> int:
     """Write the model."""
+    # The environment says that it sends no reports: whoever began this has the engine too.
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -14,7 +14,7 @@ from varv.app.server.server_file import running_server
 from varv.app.settings import Settings
 from varv.data.ingestion.pulling import Pulled
 from varv.data.ingestion.verbs import PullRequest, PullsDone, offline_pulls, pull
-from varv.data.views import recall_types
+from varv.data.registered import recall_types
 from varv.kernel.clock import SystemClock
 from varv.kernel.errors import FailedPrecondition, Unavailable
 from varv.kernel.faults import Faults

@@ -17,8 +17,8 @@ from varv.app.compose import open_views
 from varv.app.server.server_file import running_server
 from varv.app.settings import Loaded, Settings
 from varv.data.quarantine import ROW, counted
+from varv.data.quarantined import REASON
 from varv.data.sources import in_kept_types
-from varv.data.stored import REASON
 from varv.data.verbs import (
     MOST_SHOWN,
     HeldBatch,

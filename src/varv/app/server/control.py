@@ -29,7 +29,7 @@ from varv.fronts.web.console import create_console
 from varv.fronts.web.labelling import LabelDesk
 from varv.home.change.recorded import recorded_schemas
 from varv.home.tracking.desk import TrackingDesk
-from varv.kernel.columns import FolderColumns
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import ModelName
 from varv.kernel.metrics import Family
 from varv.runs import Tracking

@@ -1,9 +1,9 @@
 """The process that inference workers are forked from: ``python -m varv.app.server.fork_server``.
 
 It imports once what every worker needs, so that workers share those pages and begin at once. Nothing runs in
-it: ONNX Runtime, whose thread a fork would miss and wait for at its end, is imported by each worker, as is
-what runs models. Its standard input is a socket, over which the owner sends the handles of a new worker and
-gets a handle of its process; when that closes it ends. Workers that run do not need it any more.
+it. Of what computes models only ONNX Runtime is among that; others are imported by workers that need them.
+Its standard input is a socket, over which the owner sends the handles of a new worker and gets a handle of
+its process; when that closes it ends. Workers that run do not need it any more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 
+from varv.adapters.runtimes.engine import engine
 from varv.app.server import worker
 from varv.kernel.memory import settle_for_forks
 
@@ -26,6 +27,7 @@ def main() -> int:
     owner = socket.socket(fileno=os.dup(0))
     # Nobody waits for a worker here: the owner looks at its process by the handle that it is sent.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    engine()
     settle_for_forks()
     while True:
         message, handles, _, _ = socket.recv_fds(owner, len(FORK), 3)

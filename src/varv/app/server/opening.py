@@ -17,7 +17,7 @@ from varv.app.server.owned import OwnedHome
 from varv.app.server.present import Present
 from varv.app.server.wire import Access
 from varv.app.settings import Settings, variables
-from varv.data.views import recall_types
+from varv.data.registered import recall_types
 from varv.home.change.carrying import Changes
 from varv.home.live import KeepFeatures, Live
 from varv.kernel.author_files import whole_place

@@ -67,11 +67,11 @@ from varv.fronts.inference.online import OnlineFeatures
 from varv.home.change.recorded import effective_plans, recorded_schemas
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import DAY, Instant, SystemClock, wall_seconds
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Conflict, FailedPrecondition, StorageFull, VarvError
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ids import DatasetName, ModelName
 from varv.kernel.ledger import Ledger
-from varv.kernel.memory import settle
+from varv.kernel.memory import return_freed, settle
 from varv.kernel.observe import log, start_logging
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.views import Views
@@ -150,11 +150,13 @@ class Worker:
         if isinstance(message, Restore):
             self._restore()
             settle()
+            return_freed()
         elif isinstance(message, Accept):
             self.accepts.set()
         elif isinstance(message, Warm):
             self._planes.warm(message.model, message.version, message.package)
             settle()
+            return_freed()
         elif isinstance(message, Table):
             epoch = self._planes.apply(message.model, message.table)
             return WorkerReply(number=order.number, epoch=epoch)

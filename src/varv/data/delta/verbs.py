@@ -15,8 +15,8 @@ from varv.data.versioning.references import parse_reference
 from varv.data.versioning.verbs import VersionsDesk
 from varv.data.versions import table_of
 from varv.kernel.clock import Clock
-from varv.kernel.columns import FolderColumns
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.verbs import OPERATE, READ, verb
 
 

@@ -23,10 +23,10 @@ from varv.data.ingestion.sorting import PartRows, as_texts, sorted_out, steps_of
 from varv.data.ingestion.views import PullsView
 from varv.data.model import BatchQuarantined, DatasetVersionAppended, RepeatsDropped
 from varv.data.quarantine import ROW
+from varv.data.quarantined import REASON
 from varv.data.service import Datasets
 from varv.data.shape import misfit
 from varv.data.sources import Asked, Derived, Keyed, Source, Step, in_kept_types, with_last
-from varv.data.stored import REASON
 from varv.data.versions import stream_of
 from varv.data.views import DatasetsView
 from varv.kernel.clock import HOUR, Clock
@@ -261,7 +261,7 @@ class Puller:
         if rows.is_empty():
             return rows
         with self._views.reading(DatasetsView) as view:
-            held = view.quarantine(dataset.name, part)
+            held = view.arrivals.quarantine(dataset.name, part)
         texts = as_texts(rows).with_row_index("@row")
         for one in held:
             there = self._datasets.rows_put_aside(one).drop(REASON, ROW, strict=False)

@@ -16,9 +16,9 @@ from varv.data.ingestion.views import PullsView
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.kernel.clock import Clock, Instant
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import NotFound, Unavailable, VarvError
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Ledger
 from varv.kernel.observe import log
 from varv.kernel.sagas import Fact

@@ -14,9 +14,9 @@ from varv.data.versioning.verbs import VersionsDesk
 from varv.data.views import DatasetsView
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Clock, Instant, duration, instant, iso, spoken
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.sagas import Fact
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.verbs import OPERATE, READ, verb

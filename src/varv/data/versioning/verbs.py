@@ -23,9 +23,9 @@ from varv.data.versioning.references import Reference, parse_reference, version_
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock, Instant, iso
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.verbs import EXPORT, OPERATE, READ, verb

@@ -142,7 +142,7 @@ def _render(comparison: Comparison, now: Reading, *, standalone: bool) -> str:
             of_one_day=OF_ONE_DAY,
             loss=_loss_label(series),
             outstanding=[(one, _of_loss(one)) for one in _outstanding(series)],
-            reasons=reasons_of(now.datasets.quarantine()),
+            reasons=reasons_of(now.datasets.arrivals.quarantine()),
             windows=matrix.windows,
         )
     )

@@ -32,9 +32,9 @@ from varv.home.erasure.subject import Subject, Subjects, subject_of
 from varv.home.erasure.views import ErasureRecord, ErasuresView
 from varv.kernel.clock import Clock
 from varv.kernel.codec import Event
-from varv.kernel.columns import FolderColumns
 from varv.kernel.errors import Corrupt, FailedPrecondition
 from varv.kernel.faults import Faults
+from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Append, Change, Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
 from varv.kernel.snapshots import SNAPSHOTS

@@ -14,7 +14,7 @@ import polars as pl
 
 from varv.data import Dataset, DatasetsView
 from varv.data.identity import keys_of
-from varv.data.views import registered_dataset
+from varv.data.registered import registered_dataset
 from varv.home.erasure.subject import Subject, texts_of
 from varv.home.views import HomeView
 from varv.kernel.views import Views

@@ -16,11 +16,11 @@ from varv.data.cold import require_warm
 from varv.data.identity import keys_of
 from varv.data.kept_contracts import texts_table
 from varv.data.privacy.model import QuarantineErased
+from varv.data.quarantined import REASON, quarantine_of
+from varv.data.registered import registered_dataset
 from varv.data.shape import span_of
-from varv.data.stored import REASON, quarantine_of
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import AddedSegment, DatasetRewritten, DatasetVacuumed
-from varv.data.views import registered_dataset
 from varv.home.erasure.marks import MadeFrom, marks_of
 from varv.home.erasure.subject import Subject, texts_of
 from varv.kernel.catalogue import Extent, digests
@@ -316,7 +316,7 @@ class SubjectRows:
         table = quarantine_of(self.dataset.name, part)
         for batch, segment, rows in list(self._held(part)):
             with self._store.views.reading(DatasetsView) as view:
-                last = view.erased_from.get((self.dataset.name, part, batch), batch)
+                last = view.arrivals.erased_from.get((self.dataset.name, part, batch), batch)
             theirs = self._is_theirs(rows)
             if segment == last and theirs.any():
                 self._blank(table, part, (batch, segment), rows, theirs)

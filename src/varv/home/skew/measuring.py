@@ -15,7 +15,7 @@ import polars as pl
 
 from varv.data import Dataset, Datasets, DatasetsView
 from varv.data.identity import keys_of
-from varv.data.views import registered_dataset
+from varv.data.registered import registered_dataset
 from varv.features import FeatureDefinition, FeatureSet, rebuilt
 from varv.features.model import Feature
 from varv.features.skew import FeatureSkew, Served, added, compare, counted, sample_share, sampled

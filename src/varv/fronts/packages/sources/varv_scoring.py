@@ -7,11 +7,15 @@ graph, so what is here only brings values into tensors and refuses what the mode
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Before its import: it would report to its maker which models it runs.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 _NO_COLUMNS = "send the columns by their names"

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import polars as pl
 
+from varv.data.arrivals import PartCounts
 from varv.data.contracts.model import Contract
 from varv.data.kept_contracts import texts_of
 from varv.data.model import DatasetRegistered
 from varv.data.profiling.keeping import last_kept
 from varv.data.profiling.verbs import Profiled
 from varv.data.quarantine import ROW
-from varv.data.stored import REASON, quarantine_of
-from varv.data.views import PartCounts, Quarantined
+from varv.data.quarantined import REASON, Quarantined, quarantine_of
 from varv.fronts.web.page import Page, Reading, not_one_of, whole_number
 from varv.home.impact import impact_of
 from varv.kernel.catalogue import Extent
@@ -43,7 +43,7 @@ class Reason(msgspec.Struct, kw_only=True):
 def data_page(now: Reading, query: Mapping[str, str]) -> Page:
     """Return every dataset, what became of its rows, and what is in quarantine."""
     registered = now.datasets.datasets()
-    held = now.datasets.quarantine()
+    held = now.datasets.arrivals.quarantine()
     data: dict[str, object] = {
         "datasets": [_line(now, one) for one in registered],
         "parts": part_lines(now),
@@ -66,7 +66,7 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
     before = min(whole_number(query, "before", len(stored) + 1), len(stored) + 1)
     first = max(0, before - 1 - PAGE)
     shown = stored[first : max(0, before - 1)][::-1]
-    held = now.datasets.quarantine(dataset)
+    held = now.datasets.arrivals.quarantine(dataset)
     data: dict[str, object] = {
         "dataset": _line(now, registered),
         "registered": registered,
@@ -127,7 +127,7 @@ def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page
         If there are none.
     """
     _registered(now, dataset)
-    held = now.datasets.quarantined(dataset, part, segment)
+    held = now.datasets.arrivals.quarantined(dataset, part, segment)
     if held is None:
         hint = "it never was, or somebody released, replaced or dropped it"
         raise NotFound("batch", f"{dataset}/{part}/{segment}"[:160], "is not in quarantine", hint=hint)
@@ -166,7 +166,8 @@ def part_lines(now: Reading) -> list[dict[str, object]]:
     """Return what became of the rows of every part, as a table shows it."""
     parts = [(one.dataset, part) for one in now.datasets.datasets() for part in _parts(one)]
     return [
-        {"dataset": name, "part": part, **_counts(now.datasets.counts(name, part))} for name, part in parts
+        {"dataset": name, "part": part, **_counts(now.datasets.arrivals.counts(name, part))}
+        for name, part in parts
     ]
 
 
@@ -278,6 +279,6 @@ def _line(now: Reading, one: DatasetRegistered) -> dict[str, object]:
         "n_rows": sum(extent.n_rows for extent in base.extents()),
         "first": first,
         "last": last,
-        "n_quarantined": sum(held.n_rows for held in now.datasets.quarantine(one.dataset)),
+        "n_quarantined": sum(held.n_rows for held in now.datasets.arrivals.quarantine(one.dataset)),
         "has_contract": any(now.datasets.contract(one.dataset, part) for part in _parts(one)),
     }

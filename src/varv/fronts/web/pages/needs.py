@@ -56,7 +56,7 @@ def needs(now: Reading) -> list[Need]:
             found.append(Need(status, text, todo, f"/monitors/{words.segment(name)}#alarms", alarm.raised_at))
     found += _alarm_needs(now)
     for registered in now.datasets.datasets():
-        held = now.datasets.quarantine(registered.dataset)
+        held = now.datasets.arrivals.quarantine(registered.dataset)
         if held:
             n_rows = sum(one.n_rows for one in held)
             text = f"{registered.dataset}: {counted(n_rows, len(held))} in quarantine"

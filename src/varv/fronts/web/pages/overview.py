@@ -228,7 +228,7 @@ def stages(now: Reading, model: str) -> list[Stage]:
 def _data(now: Reading) -> Stage:
     names = [one.dataset for one in now.datasets.datasets()]
     n_versions = sum(now.datasets.version(name) for name in names)
-    n_aside = sum(held.n_rows for held in now.datasets.quarantine())
+    n_aside = sum(held.n_rows for held in now.datasets.arrivals.quarantine())
     status = Status("warn", f"{count(n_aside)} quarantined") if n_aside else Status("good", "Flowing")
     if not n_versions:
         status = Status("off", "No data")
