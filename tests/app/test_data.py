@@ -75,6 +75,9 @@ def test_rows_are_corrected_compared_tagged_and_read_back(run, home, tmp_path):
     differs = json.loads(run("--json", "data", "diff", "parcels@before", "--rows", "2"))
     assert differs["parts"][0]["columns"] == {"load": 3}
     assert len(differs["rows"]) == 2
+    assert differs["parts"][0]["profile"] is None
+    told = run("data", "diff", "parcels@before", "--profile")
+    assert f"what moved since version {last}, known at asked_at" in told
     run("data", "read", "parcels@before", "--to", str(tmp_path / "before.parquet"))
     run("data", "read", "parcels", "--to", str(tmp_path / "now.parquet"))
     before, now = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("before", "now"))
@@ -89,6 +92,8 @@ def test_rows_are_corrected_compared_tagged_and_read_back(run, home, tmp_path):
         data = opened.dataset("parcels")
         assert data.tags == {"before": last}
         assert data.diff("before").parts[0].n_changed == 3
+        profile = data.diff("before", profile=True).parts[0].profile
+        assert profile.n_before == profile.n_after == data.diff("before").parts[0].n_before
         assert data.read(version="before", limit=5).height == 5
         told = data.profile(last + 1, against="before")
         assert [one.name for one in told.difference.columns if one.moved] in ([], ["load"])

@@ -28,7 +28,10 @@ def test_a_server_keeps_features_online_and_serves_from_them(served_project, tmp
     declare_ages(file)
     names = "courier_lately, district_lately"
     server = Server(home, file, training_nice=0, online_views=names, seal_every_s=0.2)
-    eventually(lambda: True if "district_lately" in server.control.get("/metrics").text else None)
+    is_online = 'varv_online_rows_total{view="district_lately"}'
+    eventually(lambda: True if is_online in server.control.get("/metrics").text else None)
+    listed = json.loads(varv(home, "features", "ls", "--json"))["views"]
+    assert {one["view"]: one["n_too_late"] for one in listed} == {"courier_lately": 0, "district_lately": 0}
     assert server.predict("x1", **PARCEL).json() == expected
     answers_agree(server)
     follows(server, home)

@@ -13,17 +13,23 @@ from tests.loop import synthetic
 from tests.loop.synthetic import declared, entries_of, parcels, quietly
 
 import varv
+from varv.app import regrets
 from varv.app.cli.comparison_blocks import comparison_blocks
 from varv.app.cli.rendering import text
 from varv.app.replaying import Extra, read_comparison, run_replay
 from varv.home.model import Comparison, PoliciesCompared
 from varv.home.regret import BEST
+from varv.kernel.clock import Instant
 from varv.kernel.errors import FailedPrecondition
+from varv.kernel.ledger import Ledger
+from varv.labels.counting import Counted
+from varv.labels.counting import counted as counts_of
 from varv.loop.weighing.model import Price
 from varv.project import project_of
 
 pytestmark = pytest.mark.slow
 FITS: list[int] = []
+COUNTED: list[tuple[str, int]] = []
 REGRET = Extra(regret=True, price=Price(5.0))
 
 
@@ -36,7 +42,14 @@ def counted(train: varv.TrainingSet, params: Mapping[str, Any]) -> Any:
 def past() -> varv.Replay:
     replay = declared(parcels(changes=False), on=("schedule:14d",), references=("never",))
     replay.models[0].train.fit = counted
+    replay.models[0].train.weights = varv.inverse_propensity()
     return replay
+
+
+def noted(ledger: Ledger, model: str, known_by: Instant) -> Counted:
+    """Return what outcomes count for, and note by when."""
+    COUNTED.append((model, known_by))
+    return counts_of(ledger, model, known_by)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +59,9 @@ def shown(tmp_path_factory):
     project_of("test", [replay]).validate()
     [plain] = run_replay(replay, home, quietly).models
     FITS.clear()
-    [found] = run_replay(replay, home, quietly, extra=REGRET).models
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(regrets, "counted", noted)
+        [found] = run_replay(replay, home, quietly, extra=REGRET).models
     return home, plain, found, list(FITS)
 
 
@@ -65,6 +80,11 @@ def test_regret_is_found_beside_the_finished_replay_by_the_models_own_function(s
     scored = next(one for one in regret.policies if one.name == "never" and not one.lived)
     assert scored.at[0].loss == pytest.approx(lived.at[0].loss, abs=0.01)
     assert found.policies[0].loss == plain.policies[0].loss
+
+
+def test_rows_of_regret_count_for_what_was_on_record_by_each_cut_off(shown):
+    assert {model for model, _ in COUNTED} == {"late-parcel"}
+    assert len({known_by for _, known_by in COUNTED}) == len(shown[3])
 
 
 def test_a_replay_without_regret_says_nothing_of_it_in_file_and_ledger(shown):

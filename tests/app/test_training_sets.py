@@ -56,6 +56,9 @@ def test_features_on_record_make_a_training_set_by_their_names(run, home, tmp_pa
         two = opened.dataset("two").read()
     assert set(two.columns) == {"request_row", "route", "when", "recent__late_mean_24h"}
     assert two.height == 200
+    touched = json.loads(run("--json", "data", "impact", "parcels.heat"))
+    assert touched["training_sets"] == ["one"]
+    assert json.loads(run("--json", "data", "impact", "parcels.late"))["training_sets"] == ["one", "two"]
     assert list((home / "staged").iterdir()) == []
 
 
@@ -107,4 +110,7 @@ def test_training_sets_are_made_while_a_server_runs(served_project, tmp_path):
     assert list((home / "staged").iterdir()) == []
     server.stop()
     assert package.training_set(frame, [lately], **known).equals(found)
+    for column, sets in (("late", ["by-name", "given"]), ("delivery_id", ["by-name"])):
+        touched = json.loads(varv(home, "--json", "data", "impact", f"deliveries.{column}"))
+        assert touched["training_sets"] == sets
     assert json.loads(varv(home, "--json", "verify"))["ok"]

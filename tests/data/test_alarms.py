@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 from tests.fronts.history import empty
-from tests.home.alarming import START, TRIPS, anomaly, put, warned
+from tests.home.alarming import PARCELS, START, TRIPS, alarming, anomaly, put, warned
 
-from varv.data.alarms import DataAlarmsView, raised_anomalies
+from varv.data.alarms import DataAlarmsView, declaration_facts
 from varv.data.model import DatasetVersionAppended
 from varv.data.versions.model import DatasetDerived
 from varv.kernel.clock import DAY, HOUR, Instant
@@ -41,9 +41,25 @@ def test_a_warning_stands_until_rows_come_a_day_after_the_last():
     assert standing() == []
 
 
-def test_anomalies_of_what_pipelines_make_are_not_those_of_declared_datasets():
+def test_what_pipelines_make_is_never_stated_as_undeclared():
     views, ledger = empty()
     raised = [(f"anomalies/{name}/at", replace(anomaly("missing"), dataset=name)) for name in (TRIPS, "made")]
     made = DatasetDerived(dataset=DatasetName("made"), part="at", made_from={TRIPS: 1})
     put(ledger, *raised, ("dataset/made", made))
-    assert [one.dataset for one in raised_anomalies(views)] == [TRIPS]
+    assert [fact.event.dataset for fact in declaration_facts(views, [])] == [TRIPS]
+
+
+def test_that_a_dataset_with_alarms_is_undeclared_is_stated_once():
+    views, ledger = alarming()
+
+    def stated(*declared: str) -> list[tuple[str, str]]:
+        facts = [(fact.stream, fact.event) for fact in declaration_facts(views, declared)]
+        put(ledger, *facts)
+        return [(event.event_name, event.dataset) for _, event in facts]
+
+    assert stated(TRIPS, PARCELS, "calm") == []
+    assert stated(PARCELS) == [("data.dataset_undeclared", TRIPS)]
+    assert stated() == [("data.dataset_undeclared", PARCELS)]
+    assert stated() == []
+    assert stated(TRIPS) == [("data.dataset_declared_again", TRIPS)]
+    assert stated(TRIPS) == []

@@ -75,6 +75,15 @@ def test_the_console_shows_the_last_profile_that_was_made(tmp_path):
     assert "Version 7 of flights" in page.text
     assert get(console, "/data/flights/profile.json").json()["found"]["version"] == 7
     assert get(console, "/data/flights/profile?part=nix").status_code == 404
+    assert "Since version" not in page.text
+    before = _profile(shift=2.0).to_bytes()
+    (place.parent / f"5.{FORMAT}.profile").write_bytes(digest(before).encode() + before)
+    assert "against=5" in get(console, "/data/flights/profile").text
+    moved = get(console, "/data/flights/profile?against=5")
+    assert Tree(moved.text).faults == []
+    assert "What moved since version 5" in moved.text
+    for wrong in ("6", "7", "../5"):
+        assert get(console, f"/data/flights/profile?against={wrong}").status_code == 404
 
 
 def test_the_page_of_a_version_shows_what_it_was_trained_on(tmp_path):

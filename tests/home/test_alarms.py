@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.fronts.history import empty
-from tests.home.alarming import OVER, STANDING, alarming
+from tests.home.alarming import OVER, STANDING, TRIPS, alarming, put
 
+from varv.data.alarms import declaration_facts
 from varv.home.alarms import alarm_list
 from varv.home.status import status_report
 from varv.kernel.clock import Instant
@@ -41,3 +42,12 @@ def test_without_alarms_the_list_is_empty():
 def test_the_status_of_a_home_holds_the_list():
     views, ledger = alarming()
     assert status_report(views, ledger, Instant(0)).alarms == alarm_list(views)
+
+
+def test_alarms_of_undeclared_datasets_are_left_out_until_they_are_again():
+    views, ledger = alarming()
+    before = alarm_list(views)
+    put(ledger, *((fact.stream, fact.event) for fact in declaration_facts(views, [])))
+    assert {one.room for one in alarm_list(views)} == {"features", "labels"}
+    put(ledger, *((fact.stream, fact.event) for fact in declaration_facts(views, [TRIPS])))
+    assert alarm_list(views) == tuple(one for one in before if one.kind != "pull")

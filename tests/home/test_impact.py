@@ -109,6 +109,33 @@ def test_a_computed_feature_is_touched_through_the_view_that_it_reads(tmp_path):
     home.close()
 
 
+def test_a_training_set_is_touched_by_what_it_read_and_by_its_requests(lived, tmp_path):
+    home = lived(tmp_path)
+    facts = []
+    read = {"parcels": ("late", "route", "arrived_at")}
+    for name, requests, columns in (
+        ("new", "rows:d1", read),
+        ("old", "rows:d1", {}),
+        ("own", "parcels@3", read),
+    ):
+        recipe = Recipe(requests=requests, at="at", features={}, datasets={"parcels": 3}, mode="known")
+        made = TrainingSetMade(dataset=name, recipe=recipe, n_rows=1, columns=columns)
+        facts.append(Fact(f"data/{name}", made))
+    home.home.engine.tell(facts=facts)
+    touched = {
+        column: asked(home, f"parcels.{column}").training_sets for column in ("late", "route", "heat", "load")
+    }
+    # An older entry does not say what it read, so it may be any column.
+    assert touched == {
+        "late": ("new", "old", "own"),
+        "route": ("new", "old", "own"),
+        "heat": ("old", "own"),
+        "load": ("old", "own"),
+    }
+    assert asked(home, "parcels").training_sets == ("new", "old", "own")
+    home.close()
+
+
 def test_what_was_made_of_a_dataset_is_touched_and_runs_that_read_either(lived, tmp_path):
     home = lived(tmp_path)
     recipe = Recipe(requests="parcels@3", at="asked_at", features={}, datasets={}, mode="known")

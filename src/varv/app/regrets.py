@@ -5,6 +5,7 @@ policy, in a folder that finds them again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from varv.home.regret import Judged, Lived, Regret, regret
 from varv.kernel.blobs import FolderBlobs
 from varv.kernel.clock import VirtualClock
 from varv.kernel.errors import FailedPrecondition
+from varv.labels.counting import counted
 from varv.loop.candidates import Candidates
 from varv.loop.weighing.model import Price
 from varv.pipelines import StepCache
@@ -64,7 +66,14 @@ def with_regret(
     try:
         blobs, runtimes = FolderBlobs(folder / FOLDER / "blobs"), installed_runtimes()
         cache = StepCache(folder / FOLDER / "cache", blobs)
-        candidates = Candidates(home.datasets, blobs, cache, runtimes, DirectFits(runtimes))
+        candidates = Candidates(
+            home.datasets,
+            blobs,
+            cache,
+            runtimes,
+            DirectFits(runtimes),
+            counted=partial(counted, home.ledger),
+        )
         found = []
         for model, plan, one, of_model in zip(replay.models, plans, compared, runs, strict=True):
             if plan.outcome.task.has_outcome:

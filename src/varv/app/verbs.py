@@ -14,6 +14,7 @@ import varv.app.traffic
 import varv.app.verifying
 import varv.data.contract_verbs
 import varv.data.delta.verbs
+import varv.data.difference_verbs
 import varv.data.ingestion.verbs
 import varv.data.privacy_verbs
 import varv.data.profiling.verbs
@@ -36,6 +37,7 @@ import varv.home.skew.health
 import varv.home.skew.verbs
 import varv.home.tracking.purging
 import varv.home.tracking.verbs
+import varv.home.trained_profile
 import varv.home.training_sets
 import varv.home.verbs
 import varv.loop.verbs
@@ -95,6 +97,7 @@ ROOMS = (
     varv.data.verbs,
     varv.data.contract_verbs,
     varv.data.versioning.verbs,
+    varv.data.difference_verbs,
     varv.data.versioning.deriving,
     varv.data.ingestion.verbs,
     varv.data.privacy_verbs,
@@ -118,6 +121,7 @@ ROOMS = (
     varv.home.tracking.purging,
     varv.home.moving.verbs,
     varv.home.training_sets,
+    varv.home.trained_profile,
     varv.runs.verbs,
     varv.app.verifying,
     varv.app.traffic,

@@ -1,18 +1,24 @@
-"""Read model of what is unusual in datasets now: anomalies that are not cleared, and contracts that warn.
+"""Read model of what is unusual in datasets now: anomalies that are not cleared, and contracts that warn; and
+of which datasets nobody waits for it, since they are not declared any more.
 
 That sources fail is in `data.ingestion.views`, that rows are in quarantine in `data.views`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from varv.data.model import BatchWarned, DatasetVersionAppended
+from varv.data.ingestion.views import PullsView
+from varv.data.model import BatchWarned, DatasetDeclaredAgain, DatasetUndeclared, DatasetVersionAppended
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.versions.model import DatasetDerived
 from varv.kernel.clock import DAY, Instant
 from varv.kernel.codec import Event
+from varv.kernel.ids import DatasetName
 from varv.kernel.ledger import Entry
+from varv.kernel.sagas import Fact
 from varv.kernel.views import Views
 
 WARNED_FOR = DAY
@@ -44,6 +50,8 @@ class DataAlarmsView(msgspec.Struct):
     """By dataset and part."""
     derived: set[str] = set()
     """Datasets that pipelines made."""
+    undeclared: set[str] = set()
+    """Datasets that are not declared any more, whose alarms are left out."""
 
     def apply(self, entry: Entry, event: Event) -> None:
         """Take in the next entry."""
@@ -54,6 +62,10 @@ class DataAlarmsView(msgspec.Struct):
                 self.anomalies.pop(_place(event), None)
             case DatasetDerived():
                 self.derived.add(event.dataset)
+            case DatasetUndeclared():
+                self.undeclared.add(event.dataset)
+            case DatasetDeclaredAgain():
+                self.undeclared.discard(event.dataset)
             case BatchWarned():
                 before = self.warnings.get((event.dataset, event.part))
                 since = entry.at if before is None else before.since
@@ -66,11 +78,25 @@ class DataAlarmsView(msgspec.Struct):
                 pass
 
 
-def raised_anomalies(views: Views) -> list[AnomalyRaised]:
-    """Return the anomalies that are not cleared, of datasets that authors declare: pipelines make others."""
-    with views.reading(DataAlarmsView) as view:
-        raised = [one.raised for one in view.anomalies.values()]
-        return [one for one in raised if one.dataset not in view.derived]
+def declarations_of(dataset: str) -> str:
+    """Return the stream of whether a dataset is declared."""
+    return f"declared/{dataset}"
+
+
+def declaration_facts(views: Views, declared: Iterable[str]) -> list[Fact]:
+    """Return what is to be put on record of datasets with alarms, now that these are declared: those that are
+    not declared any more, but for what pipelines make, and those that are again.
+    """
+    names = set(declared)
+    with views.reading(DataAlarmsView) as data, views.reading(PullsView) as pulls:
+        alarming = {name for name, *_ in data.anomalies} | {name for name, _ in data.warnings}
+        alarming |= {name for name, state in pulls.states.items() if state.failed is not None}
+        gone = alarming - names - data.derived - data.undeclared
+        back = names & data.undeclared
+    facts = [Fact(declarations_of(one), DatasetUndeclared(dataset=DatasetName(one))) for one in sorted(gone)]
+    return facts + [
+        Fact(declarations_of(one), DatasetDeclaredAgain(dataset=DatasetName(one))) for one in sorted(back)
+    ]
 
 
 def _place(event: AnomalyRaised | AnomalyCleared) -> tuple[str, str, str, str]:

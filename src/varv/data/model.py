@@ -30,6 +30,28 @@ class DatasetRegistered(Event, frozen=True, kw_only=True):
         return f"{self.dataset}, {len(self.types)} columns, key {', '.join(self.key)}"
 
 
+@event("data.dataset_undeclared")
+class DatasetUndeclared(Event, frozen=True, kw_only=True):
+    """Nothing declares a dataset any more, so what stands of it as an alarm waits for nobody."""
+
+    dataset: DatasetName
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} is not declared any more; its alarms are left out"
+
+
+@event("data.dataset_declared_again")
+class DatasetDeclaredAgain(Event, frozen=True, kw_only=True):
+    """A dataset is declared once more, so what still stands of it is an alarm again."""
+
+    dataset: DatasetName
+
+    def line(self) -> str:
+        """Return one line on what this event states."""
+        return f"{self.dataset} is declared again; its alarms that still hold stand again"
+
+
 @event("data.dataset_widened")
 class DatasetWidened(Event, frozen=True, kw_only=True):
     """A dataset has more columns from now on, `gained`, which are null in all rows stored before."""

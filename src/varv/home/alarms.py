@@ -54,10 +54,13 @@ def alarm_list(views: Views) -> tuple[OpenAlarm, ...]:
 def open_alarms(
     data: DataAlarmsView, pulls: PullsView, monitoring: MonitoringView, labels: LabelsView
 ) -> tuple[OpenAlarm, ...]:
-    """Return the open alarms that read models know, by room and age."""
+    """Return the open alarms that read models know, by room and age; of data those of datasets that nothing
+    declares any more are left out.
+    """
     found = [_anomaly(one) for one in data.anomalies.values()]
     found += [_warning(one) for one in data.warnings.values()]
     found += _pulls(pulls)
+    found = [one for one in found if one.subject not in data.undeclared]
     skews = [one for model in monitoring.raised for one in monitoring.open_alarms(model)]
     found += [_skew(one) for one in skews if one.raised.kind == SKEW]
     found += [_correlation(one) for one in skews if one.raised.kind == CORRELATION]

@@ -213,7 +213,7 @@ def impact_of(read: Read, what: str) -> Impact:
     features = [one for model, loop in loops.items() for one in touched_features(model, loop, asked)]
     models = [one for model, loop in loops.items() if (one := _model(read, model, loop, asked, features))]
     versions = tuple(version for one in models for version in _versions(read, one, asked, features))
-    sets = tuple(made for made, of in read.home.training_sets.items() if name in {one for one, _ in of})
+    sets = tuple(made for made in read.home.training_sets if _is_made_of(read.home, made, asked))
     made_from = _made_from(read.datasets, name)
     trained = {one.run for one in versions}
     return Impact(
@@ -233,6 +233,16 @@ def impact_of(read: Read, what: str) -> Impact:
             if one.run not in trained and _has_read(one, asked)
         ),
     )
+
+
+def _is_made_of(home: HomeView, training_set: str, asked: _Asked) -> bool:
+    """Return whether a training set holds a column, with its requests or by its views."""
+    name = asked.dataset.dataset
+    if name not in {read for read, _ in home.training_sets[training_set]}:
+        return False
+    # Requests are in it with all their columns.
+    read = home.columns_of.get(training_set, {}).get(name)
+    return not asked.column or home.requests_of.get(training_set) == name or not read or asked.column in read
 
 
 def _made_from(datasets: DatasetsView, name: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from varv.features.bulk import (
     StoredTables,
     TrainingSetMaker,
     TrainingSets,
+    columns_read,
     features_for,
     recipe_of,
     requests_of,
@@ -70,6 +71,11 @@ class Prepared(NamedTuple):
         """Its columns."""
         return self.maker.types(self.asked.columns)
 
+    @property
+    def columns(self) -> dict[DatasetName, tuple[str, ...]]:
+        """What its views read of each dataset."""
+        return columns_read(self.maker.features)
+
 
 class TrainingSetRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names a training set, its requests (a dataset's version, ``flights@12``, or rows as they were staged in
@@ -87,11 +93,14 @@ class TrainingSetRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeepRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Names a training set, its recipe, and its rows, in parts as they were staged in the home."""
+    """Names a training set, its recipe, what its views read of each dataset, and its rows, in parts as they
+    were staged in the home.
+    """
 
     name: str
     recipe: Recipe
     staged: tuple[str, ...]
+    columns: dict[DatasetName, tuple[str, ...]] = {}
 
 
 class TrainingSetKept(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +224,7 @@ def make(desk: VersionsDesk, request: TrainingSetRequest) -> TrainingSetKept:
         asked = _asked(desk, request)
         features = features_named(desk, request.features, asked.dataset)
         given = prepared(desk, asked, features, request.mode, request.versions, _MOST_BYTES)
-        return kept(desk, request.name, given.recipe, given.maker.parts(asked.rows))
+        return kept(desk, request.name, given.recipe, given.maker.parts(asked.rows), given.columns)
     finally:
         unstage(desk.home, request.staged)
 
@@ -233,13 +242,19 @@ def keep(desk: VersionsDesk, request: KeepRequest) -> TrainingSetKept:
     """
     try:
         parts = (staged_rows(desk.home, name) for name in request.staged)
-        return kept(desk, request.name, request.recipe, parts)
+        return kept(desk, request.name, request.recipe, parts, request.columns)
     finally:
         for name in request.staged:
             unstage(desk.home, name)
 
 
-def kept(desk: VersionsDesk, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> TrainingSetKept:
+def kept(
+    desk: VersionsDesk,
+    name: str,
+    recipe: Recipe,
+    parts: Iterable[pl.DataFrame],
+    columns: Mapping[DatasetName, tuple[str, ...]],
+) -> TrainingSetKept:
     """Keep a training set, which is made if it is not there; what it is made of is published first, where it
     is published at all.
     """
@@ -247,7 +262,7 @@ def kept(desk: VersionsDesk, name: str, recipe: Recipe, parts: Iterable[pl.DataF
     held = sets.find(name, recipe)
     if held is None:
         _publish_used(desk, recipe)
-    made = sets.make(name, recipe, parts) if held is None else held
+    made = sets.make(name, recipe, parts, columns) if held is None else held
     return TrainingSetKept(dataset=name, n_rows=made.n_rows, is_new=held is None, recipe=recipe)
 
 

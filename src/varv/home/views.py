@@ -20,6 +20,8 @@ class HomeView(msgspec.Struct):
     replay_finished: bool = False
     training_sets: dict[str, list[tuple[str, int]]] = {}
     """By name, the datasets that were read, each with the version."""
+    columns_of: dict[str, dict[str, tuple[str, ...]]] = {}
+    """By training set, what its views read of each dataset, as far as its entry says it."""
     requests_of: dict[str, str] = {}
     """By training set, the dataset whose rows are its requests, if these were rows of one."""
 
@@ -31,5 +33,6 @@ class HomeView(msgspec.Struct):
             self.replay_finished = True
         elif isinstance(event, TrainingSetMade):
             self.training_sets[event.dataset] = event.recipe.reads
+            self.columns_of[event.dataset] = {str(name): read for name, read in event.columns.items()}
             if event.recipe.requests_dataset:
                 self.requests_of[event.dataset] = event.recipe.requests_dataset

@@ -9,9 +9,10 @@ import pytest
 from tests.data.profiling.test_watching import _alarms, _day, desk
 from tests.data.versioning.stores import TRIPS
 
-from varv.data.alarms import DataAlarmsView, raised_anomalies
+from varv.data.alarms import DataAlarmsView, declaration_facts
+from varv.data.ingestion.views import PullsView
 from varv.data.profiling.keeping import Profiles
-from varv.data.profiling.model import ROWS_LATE, UNDECLARED, AnomalyRaised
+from varv.data.profiling.model import AnomalyRaised
 from varv.data.profiling.rounds import WatchRounds
 from varv.data.profiling.watching import Watch
 from varv.data.service import Datasets
@@ -29,9 +30,11 @@ def rounds(desk):
 
 def _rounds(desk, declared):
     watch = Watch(desk.datasets, Profiles(desk.datasets, desk.home), desk.ledger, desk.home)
-    views = Views(desk.ledger, DataAlarmsView)
+    views = Views(desk.ledger, DataAlarmsView, PullsView)
     clock, commit = desk.versions._clock, desk.datasets.commit
-    return WatchRounds(watch, desk.datasets, lambda: declared, lambda: raised_anomalies(views), clock, commit)
+    return WatchRounds(
+        watch, desk.datasets, lambda: declared, lambda names: declaration_facts(views, names), clock, commit
+    )
 
 
 def test_what_breaks_is_put_on_record_without_being_asked_for(rounds, desk):
@@ -68,17 +71,18 @@ def test_rows_that_stop_coming_are_noticed_without_new_ones(rounds, desk):
     assert rounds.beat() == 0
 
 
-def test_alarms_of_a_dataset_are_closed_once_it_is_not_declared(rounds, desk):
+def test_that_a_dataset_is_undeclared_is_put_on_record_until_it_is_again(rounds, desk):
     rounds.beat()
     clock = desk.versions._clock
     clock.move_to(Instant(clock.now() + 72 * HOUR))
     rounds.beat()
     later = _rounds(desk, [])
     assert later.beat() == 1
-    *_, last = desk.ledger.read()
-    assert (last.event.measure, last.event.why) == (ROWS_LATE, UNDECLARED)
-    assert "not declared any more" in last.event.line()
     assert later.beat() == 0
+    assert rounds.beat() == 1
+    *_, gone, back = desk.ledger.read()
+    assert "not declared any more" in gone.event.line()
+    assert "declared again" in back.event.line()
 
 
 def test_what_cannot_be_judged_is_logged_and_tried_again(rounds, desk, monkeypatch, caplog):

@@ -147,3 +147,24 @@ def test_a_view_on_demand_reads_views_and_requests_by_their_names_here():
         plan = plan_of(featureViews=[view("V")], onDemandFeatureViews=[on_demand(wrong, *features)])
         assert said(plan) == [f"on-demand view d: is not arithmetic of columns: {why}"]
         assert "# d = varv.derived" in declaration(plan, "/srv")
+
+
+def test_a_view_on_demand_reads_a_view_that_it_joins_by_other_columns():
+    sources = {}
+    for alias, more in (("here", {}), ("there", {"joinKeyMap": {"key": "other"}})):
+        projection = {"featureViewName": "v", "featureViewNameAlias": alias, **more}
+        sources[alias] = {"featureViewProjection": {**projection, "featureColumns": [{"name": "x"}]}}
+    function = {"bodyText": 'def f(inputs):\n    return {"gap": inputs["there__x"] - inputs["here__x"]}\n'}
+    spec = {"name": "d", "sources": sources, "featureTransformation": {"userDefinedFunction": function}}
+    service = {"spec": {"name": "s", "features": [{"featureViewName": "d", "featureColumns": []}]}}
+    plan = plan_of(
+        featureViews=[view("v")],
+        onDemandFeatureViews=[{"spec": {**spec, "features": [{"name": "gap"}]}}],
+        featureServices=[service],
+    )
+    assert said(plan) == []
+    assert [(use.name, use.asked_by) for use in plan.uses] == [("there", {"key": "other"})]
+    assert plan.derived[0].code == 'pl.col("there__x") - pl.col("v__x")'
+    text = declaration(plan, "/srv")
+    assert text.index("there = v.used_as(") < text.index("gap = varv.derived(")
+    assert plan.lists[0].items == ("there", "v", "gap")

@@ -12,7 +12,7 @@ import polars as pl
 from varv.app.cli.access import acted, acted_by, answer, reading_home
 from varv.app.cli.impact_blocks import impact_blocks
 from varv.app.cli.privacy import rotate_key, show_anonymity, show_pii, show_revealed
-from varv.app.cli.profiles import profile, watch
+from varv.app.cli.profiles import moved_blocks, profile, watch
 from varv.app.cli.pulling import pull_sources
 from varv.app.cli.rendering import Block, Grid, Heading, Line
 from varv.app.cli.row_files import kind_of, read_rows, write_rows
@@ -23,13 +23,13 @@ from varv.app.settings import Loaded, Settings
 from varv.data.dataset import part_named
 from varv.data.delta.exporting import export
 from varv.data.delta.verbs import PublicationDone, PublishRequest, SqlRequest, publish, sql
+from varv.data.difference_verbs import DiffRequest, diff
 from varv.data.tiers.verbs import TierList
 from varv.data.versioning.difference import Difference
 from varv.data.versioning.references import parse_reference
 from varv.data.versioning.staging import stage
 from varv.data.versioning.verbs import (
     DatasetShown,
-    DiffRequest,
     RewriteDone,
     RewriteRequest,
     ShowDataset,
@@ -37,7 +37,6 @@ from varv.data.versioning.verbs import (
     TagRequest,
     Vacuumed,
     VacuumRequest,
-    diff,
     merge,
     overwrite,
     show_dataset,
@@ -160,7 +159,9 @@ def _shown_blocks(found: DatasetShown, versions: pl.DataFrame) -> list[Block]:
 
 
 def _diff(options: argparse.Namespace, settings: Settings) -> None:
-    asked = DiffRequest(before=options.before, after=options.after, rows=options.rows)
+    asked = DiffRequest(
+        before=options.before, after=options.after, rows=options.rows, profile=options.profile
+    )
     with reading_home(settings) as home:
         found = diff(home.require_versions(), asked)
     answer(options, found, lambda: _diff_blocks(found))
@@ -193,6 +194,12 @@ def _diff_blocks(found: Difference) -> list[Block]:
         *([Line(f"columns removed: {lost}")] if lost else []),
         Grid(names, parts),
         Grid(("part", "row", "key", "values"), rows),
+        *(
+            block
+            for one in found.parts
+            if one.profile is not None
+            for block in moved_blocks(one.profile, f"version {found.before}, known at {one.part}")
+        ),
     ]
 
 

@@ -35,10 +35,11 @@ def add_data(act: Act) -> None:
 def _add_reading(act: Act) -> None:
     shown = act("show", "show a version: rows, columns, tags, and what names others")
     shown.add_argument("--versions", type=int, default=10, metavar="N", help="list so many (10)")
-    differs = act("diff", "compare two versions: columns, and rows by key")
+    differs = act("diff", "compare two versions: columns, rows by key, and profiles")
     differs.add_argument("before", help="NAME@VERSION")
     differs.add_argument("after", nargs="?", default="", help="NAME@VERSION (the last)")
     differs.add_argument("--rows", type=int, default=0, metavar="N", help="show so many rows that differ")
+    differs.add_argument("--profile", action="store_true", help="say what moved in the columns' profiles")
     read = act("read", "write the rows of a version to a file, or show the first")
     for one in (shown, read):
         one.add_argument("what", help="NAME or NAME@VERSION")
@@ -61,6 +62,9 @@ def _add_judging(act: Act) -> None:
         "--against-window", default="", metavar="FROM/TO", help="say what moved since this time"
     )
     profiled.add_argument("--outcome", default="", metavar="COLUMN", help="say what tells about a column")
+    profiled.add_argument(
+        "--model", action="store_true", help="NAME is a model: what its version was trained on (the champion)"
+    )
     profiled.add_argument("--html", default="", metavar="FILE", help="write one page that stands alone")
     watched = act("watch", "judge the rows by the dataset's own past, and put on record what is unlike it")
     watched.add_argument("what", help="NAME, or NAME/PART for what became known later")

@@ -60,8 +60,7 @@ def features(options: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _ls(options: argparse.Namespace, settings: Settings) -> None:
-    with _reading(settings) as desk:
-        found: OnlineList = list_online(desk, ListOnline())
+    found = _listed(settings)
     rows = [
         (
             one.view,
@@ -72,14 +71,28 @@ def _ls(options: argparse.Namespace, settings: Settings) -> None:
             "-" if one.generation is None else str(one.generation),
             count(one.n_rows),
             count(one.n_late),
+            "-" if one.n_too_late is None else count(one.n_too_late),
             one.newest[:16],
             one.at[:16],
         )
         for one in found.views
     ]
-    heads = ("view", "entity", "features", "dataset", "online", "generation", "rows", "late", "newest", "at")
+    heads = (
+        *("view", "entity", "features", "dataset", "online", "generation", "rows", "late"),
+        *("too late", "newest", "at"),
+    )
     empty = [Line("there are no feature views")] if not rows else []
     answer(options, found, lambda: [Grid(heads, rows), *empty])
+
+
+def _listed(settings: Settings) -> OnlineList:
+    """Return the views, of the server where one runs: it knows which rows it has passed over."""
+    server = running_server(settings)
+    if server is not None:
+        answered = call(server, settings, "features.list", ListOnline(), timeout_s=_WITHIN_S)
+        return msgspec.convert(answered, type=OnlineList)
+    with _reading(settings) as desk:
+        return list_online(desk, ListOnline())
 
 
 def _materialise(options: argparse.Namespace, settings: Settings) -> None:

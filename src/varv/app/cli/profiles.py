@@ -7,6 +7,7 @@ from pathlib import Path
 
 from varv.app.cli.access import acted, answer, reading_home
 from varv.app.cli.rendering import Block, Grid, Heading, Line
+from varv.app.cli.why import version_of
 from varv.app.settings import Settings
 from varv.data.profiling.verbs import (
     Profiled,
@@ -18,6 +19,8 @@ from varv.data.profiling.verbs import (
 )
 from varv.fronts.web.distributions import mean_kind, shown
 from varv.fronts.web.profiles import write_profile
+from varv.home.trained_profile import TrainingProfileRequest, profile_training
+from varv.kernel.errors import InvalidInput
 from varv.kernel.wording import count, limits, number, percent
 from varv.profiles.counted import DATE, TIME
 from varv.profiles.difference import ColumnDifference, ProfileDifference
@@ -30,6 +33,13 @@ _LENGTHS = "of texts, least and greatest are lengths"
 
 def profile(options: argparse.Namespace, settings: Settings) -> None:
     """Run `varv data profile`."""
+    found = _trained(options, settings) if options.model else _of_rows(options, settings)
+    if options.html:
+        write_profile(found, Path(options.html))
+    answer(options, found, lambda: _blocks(found, options.html))
+
+
+def _of_rows(options: argparse.Namespace, settings: Settings) -> Profiled:
     asked = ProfileRequest(
         dataset=options.what,
         against=options.against,
@@ -38,10 +48,23 @@ def profile(options: argparse.Namespace, settings: Settings) -> None:
         against_window=options.against_window,
     )
     with reading_home(settings) as home:
-        found = profile_dataset(home.require_versions(), asked)
-    if options.html:
-        write_profile(found, Path(options.html))
-    answer(options, found, lambda: _blocks(found, options.html))
+        return profile_dataset(home.require_versions(), asked)
+
+
+def _trained(options: argparse.Namespace, settings: Settings) -> Profiled:
+    """Return what a version of a model was trained on."""
+    given = {"--outcome": options.outcome, "--window": options.window}
+    given["--against-window"] = options.against_window
+    for name, text in given.items():
+        if text:
+            hint = "leave it out: the profile is that of all rows that the version was trained on"
+            raise InvalidInput("option", name, "is for datasets", hint=hint)
+    model, _, version = options.what.partition("@")
+    asked = TrainingProfileRequest(
+        model=model, version=version_of(version or None), against=version_of(options.against or None)
+    )
+    with reading_home(settings) as home:
+        return profile_training(home.records, asked)
 
 
 def _blocks(found: Profiled, page: str) -> list[Block]:
@@ -54,13 +77,14 @@ def _blocks(found: Profiled, page: str) -> list[Block]:
     ]
     told = Heading(f"what tells about {found.profile.outcome}")
     window = f", {found.window}" if found.window else ""
+    of = f"known at {found.part}" if found.part else "what it was trained on"
     return [
-        Heading(f"{found.dataset}, version {found.version}, known at {found.part}{window}"),
+        Heading(f"{found.dataset}, version {found.version}, {of}{window}"),
         Line(f"{count(found.profile.n_rows)} rows"),
         Grid(names, rows),
         *([Line(_LENGTHS)] if any(one.kind == "text" and one.low is not None for one in columns) else []),
         *([told, Grid(("column", "share", "nats", "by chance"), tells)] if tells else []),
-        *(_moved(found.difference, found.against) if found.difference else []),
+        *(moved_blocks(found.difference, found.against) if found.difference else []),
         *([Line(f"the page is {page}")] if page else []),
     ]
 
@@ -80,7 +104,8 @@ def _row(one: ColumnRead, n_rows: int) -> tuple[str, ...]:
     )
 
 
-def _moved(found: ProfileDifference, against: str) -> list[Block]:
+def moved_blocks(found: ProfileDifference, against: str) -> list[Block]:
+    """Return what moved since an earlier profile."""
     rows = [_moved_row(one) for one in found.columns if one.moved]
     fields = {"new": found.only_after, "gone": found.only_before, "of another kind": found.changed_kind}
     lines = [Line(f"{name}: {', '.join(columns)}") for name, columns in fields.items() if columns]

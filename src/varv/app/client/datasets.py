@@ -60,8 +60,10 @@ class ReadableDataset:
         """Where its rows are, in the columns or in the archive, and what looks how far back at them."""
         return self._source.ask("dataset.tiers", {"dataset": self.name}).datasets[0]
 
-    def diff(self, before: int | str, after: int | str = "", *, rows: int = 0) -> Difference:
-        """Return how a version differs from an earlier one: columns, and rows by key.
+    def diff(
+        self, before: int | str, after: int | str = "", *, rows: int = 0, profile: bool = False
+    ) -> Difference:
+        """Return how a version differs from an earlier one: columns, rows by key, and profiles if asked for.
 
         Parameters
         ----------
@@ -69,9 +71,12 @@ class ReadableDataset:
             Numbers of versions, tags or times; the last version by default.
         rows
             How many of the rows that differ are shown.
+        profile
+            Whether to say of each part what moved from one profile to the other: every row of a version is
+            read that has no profile yet.
         """
         later = f"{self.name}@{after}" if after != "" else ""
-        asked = {"before": f"{self.name}@{before}", "after": later, "rows": rows}
+        asked = {"before": f"{self.name}@{before}", "after": later, "rows": rows, "profile": profile}
         return self._source.ask("dataset.diff", asked)
 
     def profile(

@@ -81,7 +81,7 @@ def _offline(home: Path, name: str, wanted: Wanted) -> Rows:
         desk = offline_versions(home, ledger, views, SystemClock(), lambda of: named_versions(views, of))
         offline_publications(desk, SystemClock())
         given = wanted.prepared(desk)
-        kept(desk, name, given.recipe, given.maker.parts(given.asked.rows))
+        kept(desk, name, given.recipe, given.maker.parts(given.asked.rows), given.columns)
     finally:
         ledger.close()
     return _rows(home, name, given)
@@ -101,7 +101,7 @@ def _served(server: Running, settings: Settings, name: str, wanted: Wanted) -> R
         ]
     finally:
         source.close()
-    asked = KeepRequest(name=name, recipe=given.recipe, staged=tuple(staged))
+    asked = KeepRequest(name=name, recipe=given.recipe, staged=tuple(staged), columns=given.columns)
     call(server, settings, "dataset.keep_training_set", asked, timeout_s=WITHIN_S)
     return _rows(home, name, given)
 

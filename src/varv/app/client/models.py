@@ -9,6 +9,7 @@ import polars as pl
 from varv.app.client.acts import Capability
 from varv.app.client.answers import Answer
 from varv.app.client.sources import Source, When, of_name, whole_table
+from varv.data.profiling.verbs import Profiled
 from varv.home.model_status import ModelStatus
 from varv.home.requirements import RequirementMatrix
 from varv.home.status import StatusReport
@@ -124,6 +125,18 @@ class ReadableModel:
     def requirements(self, version: int | None = None) -> Answer[RequirementMatrix]:
         """Return what is required of the model, and what is proved of a version, the champion by default."""
         return Answer(self._source.ask("model.requirements", {"model": self.name, "version": version}))
+
+    def profile(self, version: int | None = None, *, against: int | None = None) -> Answer[Profiled]:
+        """Return what a version was trained on, the champion by default: features as they were served, and
+        outcomes; a notebook shows it as a page.
+
+        Parameters
+        ----------
+        against
+            An earlier version: what moved since its training data is said.
+        """
+        asked = {"model": self.name, "version": version, "against": against}
+        return Answer(self._source.ask("model.profile", asked))
 
     def why(self, subject: object = "") -> Answer[Explanation]:
         """Explain the model, one of its versions by number, or a prediction by its key."""

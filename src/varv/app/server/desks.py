@@ -97,4 +97,6 @@ def _online(
         home.engine.tell(facts=facts)
 
     materialiser = Materialiser(home.datasets, home.views, features, clock, commit, faults)
-    return OnlineDesk(home.views, home.datasets, clock, features, declared, materialiser, reads)
+    return OnlineDesk(
+        home.views, home.datasets, clock, features, declared, materialiser, reads, home.features.progress
+    )

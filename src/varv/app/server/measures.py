@@ -186,7 +186,7 @@ def of_record(views: Views, ledger: Ledger) -> Iterator[Family]:
 
 
 def of_online(views: Sequence[OnlineShown]) -> Iterator[Family]:
-    """Yield how fresh the feature views are that are online."""
+    """Yield how fresh the feature views are that are online, and what came too late for any."""
     online = [one for one in views if one.upto is not None]
     yield Family(
         "varv_online_rows_total",
@@ -211,6 +211,12 @@ def of_online(views: Sequence[OnlineShown]) -> Iterator[Family]:
         "gauge",
         "When the newest row became known that a feature view holds online, since 1970.",
         [Sample(instant(one.newest) / SECOND, {"view": one.view}) for one in online if one.newest],
+    )
+    yield Family(
+        "varv_feature_view_too_late_rows_total",
+        "counter",
+        "Rows of a feature view in memory that came too long after their event to count in any feature.",
+        [Sample(one.n_too_late, {"view": one.view}) for one in views if one.n_too_late is not None],
     )
 
 

@@ -14,7 +14,7 @@ from varv.app.server.labelling import keep_choosing
 from varv.app.server.patience import Patience
 from varv.app.server.present import Present
 from varv.app.server.threads import IDLE_S
-from varv.data.alarms import raised_anomalies
+from varv.data.alarms import declaration_facts
 from varv.data.ingestion.verbs import PullDesk
 from varv.data.profiling.keeping import Profiles
 from varv.data.profiling.rounds import BEAT_S as ROUND_S
@@ -154,7 +154,7 @@ class Rounds:
             watch,
             home.datasets,
             lambda: home.declared,
-            lambda: raised_anomalies(home.views),
+            lambda names: declaration_facts(home.views, names),
             self._clock,
             lambda facts: home.engine.tell(facts=facts),
         )

@@ -170,10 +170,15 @@ def kept_versions(home: Path, dataset: str, part: str) -> list[int]:
 def last_kept(home: Path, dataset: str, part: str) -> tuple[int, Profile] | None:
     """Return the profile of the last version that has one, and that version; None if none has."""
     for version in reversed(kept_versions(home, dataset, part)):
-        found = read_kept(home / FOLDER / dataset / part / f"{version}.{FORMAT}.profile")
+        found = kept_profile(home, dataset, part, version)
         if found is not None:
             return version, found
     return None
+
+
+def kept_profile(home: Path, dataset: str, part: str, version: int) -> Profile | None:
+    """Return the profile of a version; None if none is kept."""
+    return read_kept(home / FOLDER / dataset / part / f"{version}.{FORMAT}.profile")
 
 
 def read_kept(place: Path) -> Profile | None:

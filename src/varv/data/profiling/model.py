@@ -8,8 +8,6 @@ from varv.kernel.wording import count, number
 
 ROWS_LATE = "late"
 """The number of an alarm on rows that do not come."""
-UNDECLARED = "the dataset is not declared any more"
-"""Why the alarms of a dataset are closed that nobody judges again."""
 
 
 def anomalies_of(dataset: str, part: str) -> str:
@@ -55,7 +53,7 @@ class AnomalyRaised(Event, frozen=True, kw_only=True):
 
 @event("data.anomaly_cleared")
 class AnomalyCleared(Event, frozen=True, kw_only=True):
-    """A number of a dataset is like those before again, or nobody looks at it any more."""
+    """A number of a dataset is like those before again."""
 
     dataset: str
     part: str
@@ -64,7 +62,7 @@ class AnomalyCleared(Event, frozen=True, kw_only=True):
     start: Instant
     """Of the window that is as usual; without one, when the alarm was closed."""
     why: str = ""
-    """Why the alarm was closed although no window was as usual."""
+    """Of older entries, why an alarm was closed although no window was as usual."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

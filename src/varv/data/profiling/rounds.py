@@ -1,19 +1,18 @@
 """Judging every dataset of a home by its own past while the home is served.
 
 What `varv data watch` does once for one part, with its defaults. A part of which no further window is over is
-not judged again: then only the time since its last rows is looked at. Alarms of a dataset that is not
-declared any more are closed, since no later window can clear them.
+not judged again: then only the time since its last rows is looked at. No later window clears alarms of a
+dataset that is not declared any more, so the ledger says that it is not, and they are left out until it is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import polars as pl
 
 from varv.data.dataset import Dataset
-from varv.data.profiling.model import UNDECLARED, AnomalyCleared, AnomalyRaised, anomalies_of
 from varv.data.profiling.watching import Alarm, Watch, alarms
 from varv.data.service import Datasets
 from varv.kernel.clock import DAY, Clock, Duration
@@ -39,8 +38,8 @@ class WatchRounds:
         Of the home.
     declared
         Returns the datasets that are looked at, which change while a home is served.
-    raised
-        Returns the anomalies of declared datasets that are not cleared.
+    declarations
+        Returns what is to be put on record of datasets with alarms, by the names of those that are declared.
     commit
         Puts facts on record.
     """
@@ -50,16 +49,16 @@ class WatchRounds:
         watch: Watch,
         datasets: Datasets,
         declared: Callable[[], Sequence[Dataset]],
-        raised: Callable[[], Sequence[AnomalyRaised]],
+        declarations: Callable[[Iterable[str]], list[Fact]],
         clock: Clock,
         commit: Callable[[Sequence[Fact]], object],
     ) -> None:
         self._watch, self._datasets, self._declared = watch, datasets, declared
-        self._raised, self._clock, self._commit = raised, clock, commit
+        self._declarations, self._clock, self._commit = declarations, clock, commit
         self._judged: dict[tuple[str, str], tuple[object, ...]] = {}
 
     def beat(self, ends: Callable[[], bool] = lambda: False) -> int:
-        """Look at every part of every dataset, and return how many alarms were raised or cleared.
+        """Look at every part of every dataset, and return how many facts were put on record.
 
         Whatever hinders it is logged and tried again with the next beat.
 
@@ -68,8 +67,12 @@ class WatchRounds:
         ends
             Returns whether to leave the rest for another time.
         """
-        n = self._close_undeclared()
-        for dataset in self._declared():
+        declared = self._declared()
+        facts = self._declarations(str(dataset.name) for dataset in declared)
+        if facts:
+            self._commit(facts)
+        n = len(facts)
+        for dataset in declared:
             for part in dataset.parts:
                 if ends():
                     return n
@@ -80,29 +83,6 @@ class WatchRounds:
                         about = {"dataset": str(dataset.name), "part": part, "why": str(error)}
                         log(_LOG, logging.WARNING, "data.not_watched", **about)
         return n
-
-    def _close_undeclared(self) -> int:
-        """Close the alarms of datasets that are not declared any more, and return how many there were."""
-        declared = {str(dataset.name) for dataset in self._declared()}
-        left = [one for one in self._raised() if one.dataset not in declared]
-        now = self._clock.now()
-        facts = [
-            Fact(
-                anomalies_of(one.dataset, one.part),
-                AnomalyCleared(
-                    dataset=one.dataset,
-                    part=one.part,
-                    column=one.column,
-                    measure=one.measure,
-                    start=now,
-                    why=UNDECLARED,
-                ),
-            )
-            for one in left
-        ]
-        if facts:
-            self._commit(facts)
-        return len(facts)
 
     def _look(self, dataset: Dataset, part: str, ends: Callable[[], bool]) -> int:
         extents = self._datasets.extents(dataset, part)

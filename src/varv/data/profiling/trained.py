@@ -16,7 +16,8 @@ import polars as pl
 from varv.data.profiling.keeping import FOLDER, KEPT, read_kept, write_kept
 from varv.kernel.observe import log
 from varv.profiles import Profile, profile_of
-from varv.profiles.profile import FORMAT
+from varv.profiles.profile import FORMAT, is_counted_only
+from varv.profiles.reading import ProfileRead, read
 
 OUTCOME = "outcome"
 """The column of outcomes, whatever it is called in a dataset."""
@@ -48,6 +49,14 @@ def trained_versions(home: Path, model: str) -> list[int]:
 def training_profile(home: Path, model: str, version: int) -> Profile | None:
     """Return the profile of the rows that a version was trained on; None if none is kept."""
     return read_kept(_place(home, model, version))
+
+
+def read_training(profile: Profile) -> ProfileRead:
+    """Return a profile of training data in numbers, with how much each column tells about the outcome where
+    values of it are kept.
+    """
+    tells = any(one.name == OUTCOME and not is_counted_only(one) for one in profile.scale.columns)
+    return read(profile, outcome=OUTCOME if tells else "")
 
 
 def _place(home: Path, model: str, version: int) -> Path:

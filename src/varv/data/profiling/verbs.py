@@ -51,7 +51,9 @@ class Profiled(msgspec.Struct, frozen=True, kw_only=True):
     """The profile of a version in numbers, and how it differs from another one if that was asked for."""
 
     dataset: str
+    """Or the model, of the rows that its version was trained on."""
     part: str
+    """Nothing for a model."""
     version: int
     profile: ProfileRead
     window: str = ""

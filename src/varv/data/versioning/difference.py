@@ -1,4 +1,4 @@
-"""How two versions of a dataset differ: columns, and rows by key.
+"""How two versions of a dataset differ: columns, and rows by key. Profiles are in `data.difference_verbs`.
 
 Files that both versions have are passed over, so to compare neighbours costs what changed between them. The
 rest is compared by buckets of keys, each of so many rows that what is held does not grow with the versions.
@@ -18,6 +18,7 @@ from varv.data.values import in_json
 from varv.kernel.catalogue import Extent
 from varv.kernel.clock import iso
 from varv.kernel.columns import TIME
+from varv.profiles.difference import ProfileDifference
 
 ROWS_AT_ONCE = 500_000
 """Of each of the two versions."""
@@ -45,6 +46,8 @@ class PartDifference(msgspec.Struct, frozen=True, kw_only=True):
     n_changed: int
     columns: dict[str, int]
     """By column, in how many of the changed rows it is another."""
+    profile: ProfileDifference | None = None
+    """What moved from the profile of one to that of the other, if that was asked for."""
 
     @property
     def n_equal(self) -> int:

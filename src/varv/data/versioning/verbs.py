@@ -1,4 +1,4 @@
-"""The use cases of versions: look at them, compare two, name them, replace rows, and give files up."""
+"""The use cases of versions: look at them, name them, replace rows, and give files up."""
 
 from __future__ import annotations
 
@@ -17,37 +17,23 @@ from varv.data.retention import retention_of
 from varv.data.rewriting.files import Rewritten
 from varv.data.service import Datasets
 from varv.data.sources import Upstream
-from varv.data.versioning.difference import Difference, difference
 from varv.data.versioning.keeping import Named, Versions
 from varv.data.versioning.references import Reference, parse_reference, version_meant
 from varv.data.versioning.staging import staged_rows, unstage
 from varv.data.views import DatasetsView
 from varv.kernel.clock import Clock, Instant, iso
-from varv.kernel.errors import InvalidInput
 from varv.kernel.faults import Faults
 from varv.kernel.folder_columns import FolderColumns
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import SECRET_FILE, Secret
-from varv.kernel.verbs import EXPORT, OPERATE, READ, verb
+from varv.kernel.verbs import OPERATE, READ, verb
 from varv.kernel.views import Views
-
-MOST_SHOWN = 1000
-"""Rows of one answer."""
 
 
 class ShowDataset(msgspec.Struct, frozen=True, kw_only=True):
     """Names a version of a dataset: ``flights``, ``flights@12``, ``flights@tag``, ``flights@2013-05-01``."""
 
     dataset: str
-
-
-class DiffRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Names two versions of one dataset, and says how many of the rows that differ to show."""
-
-    before: str
-    after: str = ""
-    """The last version of the dataset if it is left out."""
-    rows: int = 0
 
 
 class TagRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,21 +259,6 @@ def _part(datasets: Datasets, dataset: Dataset, part: str, version: int) -> Part
         last="" if last is None else iso(last),
         n_files=len(extents),
     )
-
-
-@verb("dataset.diff", needs=EXPORT)
-def diff(desk: VersionsDesk, request: DiffRequest) -> Difference:
-    """Compare two versions of a dataset: columns, and rows by key."""
-    if not 0 <= request.rows <= MOST_SHOWN:
-        raise InvalidInput("rows", request.rows, "is not a number of rows", hint=f"{MOST_SHOWN} at most")
-    before = parse_reference(request.before)
-    after = parse_reference(request.after) if request.after else Reference(before.dataset)
-    if before.dataset != after.dataset:
-        hint = "compare versions of one dataset"
-        raise InvalidInput("reference", str(after), f"is of another dataset than {before}", hint=hint)
-    versions = desk.version(before), desk.version(after)
-    dataset = desk.datasets.registered(before.dataset)
-    return difference(desk.datasets, dataset, *versions, most_rows=request.rows)
 
 
 @verb("dataset.tag", needs=OPERATE)

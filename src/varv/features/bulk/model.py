@@ -43,6 +43,8 @@ class TrainingSetMade(Event, frozen=True, kw_only=True):
     dataset: DatasetName
     recipe: Recipe
     n_rows: int
+    columns: dict[DatasetName, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """What its views read of each dataset: values, entities and times. Older entries do not say it."""
 
     def line(self) -> str:
         """Return one line on what this event states."""

@@ -42,6 +42,15 @@ def recipe_of(
     )
 
 
+def columns_read(features: FeatureSet) -> dict[DatasetName, tuple[str, ...]]:
+    """Return what views read of each dataset: values, entities and times."""
+    found: dict[DatasetName, dict[str, None]] = {}
+    for view in features.views:
+        needed = (*view.columns, *view.entity, view.part)
+        found.setdefault(view.source.name, {}).update(dict.fromkeys(needed))
+    return {name: tuple(columns) for name, columns in found.items()}
+
+
 class TrainingSets:
     """The training sets of a home.
 
@@ -78,7 +87,13 @@ class TrainingSets:
             )
         return None
 
-    def make(self, name: str, recipe: Recipe, parts: Iterable[pl.DataFrame]) -> TrainingSetMade:
+    def make(
+        self,
+        name: str,
+        recipe: Recipe,
+        parts: Iterable[pl.DataFrame],
+        columns: Mapping[DatasetName, tuple[str, ...]],
+    ) -> TrainingSetMade:
         """Store the rows of a training set, and put it on record.
 
         Raises
@@ -105,7 +120,7 @@ class TrainingSets:
             n_rows += part.height
         if not facts:
             raise InvalidInput("training set", name, "has no requests", hint="give one row at least")
-        made = TrainingSetMade(dataset=DatasetName(name), recipe=recipe, n_rows=n_rows)
+        made = TrainingSetMade(dataset=DatasetName(name), recipe=recipe, n_rows=n_rows, columns=dict(columns))
         self._datasets.commit([*facts, Fact(stream_of(name), made)])
         return made
 

@@ -68,17 +68,18 @@ class _Columns:
         From a call, for one that is not there.
     """
 
-    def __init__(self, view: OnDemandView, plan: Plan) -> None:
+    def __init__(self, view: OnDemandView, plan: Plan, names: Names) -> None:
         self._request = {one.name for one in view.request}
-        self._found: dict[str, tuple[ViewPlan, str]] = {}
+        self._found: dict[str, tuple[ViewPlan | UsePlan, str]] = {}
         self.reads: dict[str, None] = {}
         for projection in view.views:
             source = plan.imported(projection.view)
-            if source is None or source.window or projection.join_key_map:
+            if source is None or source.window:
                 continue
+            read = _uses(projection, plan, names)[0] if projection.join_key_map else source
             for column in projection.columns:
                 if column in source.columns:
-                    place = (source, f"{source.name}__{column}")
+                    place = (read, f"{read.name}__{column}")
                     self._found[column] = place
                     self._found[f"{projection.alias or projection.view}__{column}"] = place
 
@@ -93,7 +94,7 @@ class _Columns:
 
 
 def _derived(view: OnDemandView, plan: Plan, names: Names) -> list[DerivedPlan]:
-    columns = _Columns(view, plan)
+    columns = _Columns(view, plan, names)
     try:
         if view.has_aggregations or not view.text:
             raise ValueError("it aggregates" if view.has_aggregations else "its text is not in the registry")

@@ -23,6 +23,7 @@ from varv.features.online.model import (
 from varv.features.online.ports import KeyValue, Table
 from varv.features.online.reading import OnlineReader, ViewRead
 from varv.features.reads import ReadCounts
+from varv.features.view_history import Progress
 from varv.kernel.clock import Clock, instant, iso
 from varv.kernel.columns import TIME
 from varv.kernel.errors import InvalidInput, NotFound, Unavailable
@@ -84,6 +85,10 @@ class OnlineShown(msgspec.Struct, frozen=True, kw_only=True):
     at: str = ""
     """When it was brought there."""
     size_bytes: int = 0
+    n_too_late: int | None = None
+    """Rows that became known so long after their event that they count in no feature (`observed.PATIENCE`),
+    of those that the server has observed; None where no server holds the view in memory.
+    """
 
 
 class OnlineList(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +145,8 @@ class OnlineDesk:
         Writes the store; None where the home is only read.
     reads
         Counts reads.
+    progress
+        Returns how far the rows of views have come that are held in memory; of none by default.
     """
 
     def __init__(
@@ -151,7 +158,9 @@ class OnlineDesk:
         declared: Callable[[], Sequence[FeatureView]],
         materialiser: Materialiser | None,
         reads: ReadCounts | None = None,
+        progress: Callable[[], Sequence[tuple[FeatureView, Progress]]] = tuple,
     ) -> None:
+        self._progress = progress
         self.views = views
         self.datasets = datasets
         self.clock = clock
@@ -202,9 +211,13 @@ class OnlineDesk:
 
     def shown(self) -> list[OnlineShown]:
         """Return every view, and how fresh it is."""
-        return [self._shown(view) for view in readable_views(self.declared())]
+        # A view may have several histories, of one dataset: each passes over the same rows.
+        too_late: dict[str, int] = {}
+        for view, one in self._progress():
+            too_late[view.name] = max(too_late.get(view.name, 0), one.n_beyond)
+        return [self._shown(view, too_late.get(view.of.name)) for view in readable_views(self.declared())]
 
-    def _shown(self, view: FeatureView) -> OnlineShown:
+    def _shown(self, view: FeatureView, n_too_late: int | None) -> OnlineShown:
         digest = digest_of_view(view.of)
         with self.views.reading(OnlineView) as online:
             held = online.of(view.of.name, digest)
@@ -215,6 +228,7 @@ class OnlineDesk:
             dataset=view.source.name,
             digest=digest,
             version=self.datasets.version(view.source),
+            n_too_late=n_too_late,
         )
         if held is None:
             return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import polars as pl
@@ -11,7 +12,7 @@ from varv.data.arrivals import PartCounts
 from varv.data.contracts.model import Contract
 from varv.data.kept_contracts import texts_of
 from varv.data.model import DatasetRegistered
-from varv.data.profiling.keeping import last_kept
+from varv.data.profiling.keeping import kept_profile, kept_versions, last_kept
 from varv.data.profiling.verbs import Profiled
 from varv.data.quarantine import ROW
 from varv.data.quarantined import REASON, Quarantined, quarantine_of
@@ -21,6 +22,8 @@ from varv.kernel.catalogue import Extent
 from varv.kernel.clock import Instant
 from varv.kernel.errors import NotFound
 from varv.kernel.wording import count
+from varv.profiles import Profile
+from varv.profiles.difference import profile_difference
 from varv.profiles.reading import read
 
 PAGE = 50
@@ -142,12 +145,13 @@ def quarantine_page(now: Reading, dataset: str, part: str, segment: str) -> Page
 
 
 def profile_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
-    """Return the last profile that was made of a dataset, of the ``part`` that is asked for.
+    """Return the last profile that was made of a dataset, of the ``part`` that is asked for, and what moved
+    since that of the version ``against``.
 
     Raises
     ------
     NotFound
-        If there is no such dataset or part.
+        If there is no such dataset, part or profile.
     """
     registered = _registered(now, dataset)
     parts = _parts(registered)
@@ -155,11 +159,32 @@ def profile_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
     if part not in parts:
         raise not_one_of("part", part, parts, "it has none")
     kept = None if now.folder is None else last_kept(now.folder, dataset, part)
+    against, earlier = query.get("against", ""), list[int]()
     found = None
-    if kept is not None:
-        found = Profiled(dataset=dataset, part=part, version=kept[0], profile=read(kept[1]))
-    data: dict[str, object] = {"name": dataset, "part": part, "parts": parts, "found": found}
+    if now.folder is not None and kept is not None:
+        version, profile = kept
+        found = Profiled(dataset=dataset, part=part, version=version, profile=read(profile))
+        earlier = [one for one in kept_versions(now.folder, dataset, part) if one < version]
+        if against:
+            before = _profile_before(now.folder, dataset, part, against, earlier)
+            moved = profile_difference(before, profile)
+            found = msgspec.structs.replace(found, against=f"version {against}", difference=moved)
+    data: dict[str, object] = {
+        "name": dataset,
+        "part": part,
+        "parts": parts,
+        "found": found,
+        "earlier": earlier[::-1],
+        "against": against,
+    }
     return Page(f"Profile of {dataset}", "dataset_profile.html", data)
+
+
+def _profile_before(folder: Path, dataset: str, part: str, version: str, known: list[int]) -> Profile:
+    found = kept_profile(folder, dataset, part, int(version)) if version in map(str, known) else None
+    if found is None:
+        raise not_one_of("version", version, list(map(str, known)), "none before it has a profile")
+    return found
 
 
 def part_lines(now: Reading) -> list[dict[str, object]]:

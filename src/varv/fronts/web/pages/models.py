@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from varv.data.profiling.trained import OUTCOME, trained_versions, training_profile
+from varv.data.profiling.trained import read_training, trained_versions, training_profile
 from varv.fronts.web import words
 from varv.fronts.web.page import Page, Reading, not_one_of
 from varv.fronts.web.pages.monitors import loss_chart
@@ -23,8 +23,7 @@ from varv.loop.model import Trigger
 from varv.loop.printed import printed
 from varv.loop.views import Attempt
 from varv.profiles.difference import profile_difference
-from varv.profiles.profile import is_counted_only
-from varv.profiles.reading import ProfileRead, read
+from varv.profiles.reading import ProfileRead
 from varv.registry import Lineage, VersionRecord, lineage
 from varv.tasks import Loss, Task
 from varv.training.gates import GateResult
@@ -137,8 +136,7 @@ def _training(now: Reading, model: str, version: int) -> TrainedOn | None:
     profile = None if now.folder is None else training_profile(now.folder, model, version)
     if now.folder is None or profile is None:
         return None
-    known = {scale.name: is_counted_only(scale) for scale in profile.scale.columns}
-    found = read(profile, outcome=OUTCOME if known.get(OUTCOME) is False else "")
+    found = read_training(profile)
     earlier = max((one for one in trained_versions(now.folder, model) if one < version), default=None)
     before = None if earlier is None else training_profile(now.folder, model, earlier)
     moved = () if before is None else profile_difference(before, profile).columns
