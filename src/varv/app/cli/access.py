@@ -96,7 +96,7 @@ def acted(
     kind: type[R],
 ) -> R:
     """Have the server do something with versions of datasets, or do it where none runs."""
-    return _acted(settings, verb, asked, act, kind)
+    return acted_by(settings, verb, asked, lambda desk, asked: act(desk.versions, asked), kind)
 
 
 def acted_by(
@@ -107,11 +107,16 @@ def acted_by(
     kind: type[R],
 ) -> R:
     """Have the server do something with what is published of datasets, or do it where none runs."""
-
-    def publish(desk: VersionsDesk, asked: Q) -> R:
-        return act(offline_publications(desk, SystemClock(), Faults.parse(settings.fault)), asked)
-
-    return _acted(settings, verb, asked, publish, kind)
+    server = running_server(settings)
+    if server is not None:
+        found = call(server, settings, verb, asked, timeout_s=WITHIN_S)
+        return msgspec.convert(found, type=kind, str_keys=True)
+    with owned_ledger(settings) as ledger:
+        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
+        desk = offline_versions(
+            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
+        )
+        return act(offline_publications(desk, clock, faults), asked)
 
 
 def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q], R], kind: type[R]) -> R:
@@ -128,17 +133,4 @@ def moved_by(settings: Settings, verb: str, asked: Q, act: Callable[[TierDesk, Q
         )
         return act(tiers, asked)
 
-    return _acted(settings, verb, asked, move, kind)
-
-
-def _acted(settings: Settings, verb: str, asked: Q, act: Callable[[VersionsDesk, Q], R], kind: type[R]) -> R:
-    server = running_server(settings)
-    if server is not None:
-        found = call(server, settings, verb, asked, timeout_s=WITHIN_S)
-        return msgspec.convert(found, type=kind, str_keys=True)
-    with owned_ledger(settings) as ledger:
-        views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
-        desk = offline_versions(
-            settings.home, ledger, views, clock, lambda of: named_versions(views, of), faults
-        )
-        return act(desk, asked)
+    return acted(settings, verb, asked, move, kind)
