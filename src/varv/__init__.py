@@ -17,6 +17,7 @@ _WHERE = {
     "Csv": "varv.data",
     "Dataset": "varv.data",
     "Dbt": "varv.data",
+    "Debezium": "varv.data",
     "Drop": "varv.data.privacy",
     "FeatureView": "varv.features",
     "Frame": "varv.data",
@@ -88,6 +89,7 @@ __all__ = [
     "Csv",
     "Dataset",
     "Dbt",
+    "Debezium",
     "Drop",
     "Encrypt",
     "FeatureView",
@@ -156,7 +158,20 @@ if TYPE_CHECKING:
     from varv.app.client.opening import open_home as open
     from varv.app.client.replaying import replay
     from varv.app.client.training_sets import training_set
-    from varv.data import Csv, Dataset, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
+    from varv.data import (
+        Csv,
+        Dataset,
+        Dbt,
+        Debezium,
+        Frame,
+        Http,
+        JsonLines,
+        Landing,
+        Objects,
+        Parquet,
+        Rest,
+        Sql,
+    )
     from varv.data.contracts import expect
     from varv.data.privacy import Drop, Encrypt, Generalise, Pseudonymise
     from varv.features import FeatureView, derived, share, slice, windows

@@ -121,6 +121,15 @@ def test_a_batch_that_is_not_committed_is_in_no_snapshot(tmp_path):
     assert home.keep()
 
 
+def test_keys_of_a_version_that_another_writer_made_are_in_no_snapshot(tmp_path):
+    home = Home(tmp_path)
+    home.take(("at", base(("t1", hour(1), 1))))
+    home.opened(kept=False).remove(TRIPS, "at", pl.DataFrame({"id": ["t1"]}))
+    assert not home.keep()
+    home.take(("at", base(("t2", hour(2), 1))))
+    assert home.keep()
+
+
 def test_a_dataset_that_gained_a_column_reads_everything_anew(tmp_path):
     home = Home(tmp_path)
     home.take(("at", base(("t1", hour(1), 1))))

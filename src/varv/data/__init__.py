@@ -11,7 +11,7 @@ from varv.data.dataset import Dataset
 from varv.data.profiling.model import AnomalyCleared, AnomalyRaised
 from varv.data.quarantine import Correction, Quarantine, Selection
 from varv.data.service import Datasets
-from varv.data.sources import Csv, Dbt, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
+from varv.data.sources import Csv, Dbt, Debezium, Frame, Http, JsonLines, Landing, Objects, Parquet, Rest, Sql
 from varv.data.versions import DatasetVersion
 from varv.data.views import DatasetsView
 
@@ -26,6 +26,7 @@ __all__ = [
     "Datasets",
     "DatasetsView",
     "Dbt",
+    "Debezium",
     "Frame",
     "Http",
     "JsonLines",

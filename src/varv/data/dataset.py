@@ -52,7 +52,7 @@ class Dataset:
         Lower-case letters, digits, ``-`` and ``_``.
     source
         `Parquet`, `Csv`, `JsonLines`, `Frame`, `Sql`, `Http`, `Rest`, `Objects`,
-        `Landing` or `Dbt`.
+        `Landing`, `Debezium` or `Dbt`.
     key
         The column or columns that identify a row.
     event_time

@@ -114,6 +114,9 @@ class KnownKeys:
         keys, snapshots = self._keys.get(dataset.name), self._snapshots
         if keys is None or snapshots is None or version == self._kept.get(dataset.name):
             return None
+        if self._at.get(dataset.name) != version:
+            # Somebody else has made a version since: they are not its keys.
+            return None
         self._kept[dataset.name] = version
         state = keys.as_state(identity_of(dataset), version)
         return lambda: snapshots.write(_name_of(dataset), position, state, let_go=keys.let_go)

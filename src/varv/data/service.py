@@ -28,7 +28,7 @@ from varv.data.rewriting.files import Rewritten
 from varv.data.rewriting.preparing import Author, PreparedRewrite, Rewrites, There
 from varv.data.shape import misfit, shape_of, widening
 from varv.data.sources import in_kept_types
-from varv.data.stored import StoredDatasets
+from varv.data.stored import StoredDatasets, copies_in
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import ArchivalDeclared, PublicationDeclared, RetentionDeclared
 from varv.data.views import DatasetsView
@@ -343,6 +343,7 @@ class Datasets(StoredDatasets):
         self, dataset: Dataset, part: str, frame: pl.DataFrame, *, segment: str
     ) -> Prepared:
         """Store rows that a person vouches for, as `prepare_append` does, without asking the contract."""
+        self._seen(dataset)
         return self._appends.correct(dataset, part, self.minimised(dataset, frame), segment)
 
     def keep_keys(self, dataset: Dataset, position: Position) -> Callable[[], bool] | None:
@@ -391,7 +392,11 @@ class Datasets(StoredDatasets):
         if event is None:
             return
         for part, names in event.files.items():
-            self._columns.remove(table_of(dataset.name, part), names)
+            table = table_of(dataset.name, part)
+            with self._views.reading(DatasetsView) as view:
+                held = view.catalogue(dataset.name, part)
+                copies = [copy for name in names for copy in copies_in(self._columns, table, held, name)]
+            self._columns.remove(table, [*copies, *names])
 
     def minimised(self, dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with their personal columns treated as the dataset declares."""

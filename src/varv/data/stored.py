@@ -20,7 +20,7 @@ from varv.data.recorded import RecordedDatasets
 from varv.data.shape import in_shape
 from varv.data.versions import table_of
 from varv.data.views import DatasetsView
-from varv.kernel.catalogue import Extent, digests
+from varv.kernel.catalogue import Catalogue, Extent, digests
 from varv.kernel.clock import Instant, as_datetime
 from varv.kernel.codec import Digest
 from varv.kernel.columns import SEGMENT, Columns, stretches
@@ -29,7 +29,7 @@ from varv.kernel.errors import Corrupt
 from varv.kernel.ids import Version
 from varv.kernel.ledger import Ledger
 from varv.kernel.secret import Secret
-from varv.kernel.segment_files import RESTORE
+from varv.kernel.segment_files import COMPACTED, RESTORE
 from varv.kernel.views import Views
 
 
@@ -346,3 +346,13 @@ class StoredDatasets(RecordedDatasets):
             name = f"columns/{table}/{held.segment}"
             raise Corrupt("file", name, "does not hold the rows that were put aside", hint=RESTORE)
         return rows
+
+
+def copies_in(columns: Columns, table: str, held: Catalogue, name: str) -> list[str]:
+    """Return the segments of a compacted file, if it is there, that may have files of their own which nothing
+    names: a compaction leaves them to the next one, and that asks the file what they are.
+    """
+    if not name.startswith(COMPACTED) or columns.file_of(table, name) is None:
+        return []
+    named = {one.name for one in held.stored() if not one.removed_by}
+    return [one.segment for one in columns.listed(table, name) if one.segment not in named]

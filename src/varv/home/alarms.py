@@ -60,6 +60,7 @@ def open_alarms(
     found = [_anomaly(one) for one in data.anomalies.values()]
     found += [_warning(one) for one in data.warnings.values()]
     found += _pulls(pulls)
+    found += _upstreams(pulls)
     found = [one for one in found if one.subject not in data.undeclared]
     skews = [one for model in monitoring.raised for one in monitoring.open_alarms(model)]
     found += [_skew(one) for one in skews if one.raised.kind == SKEW]
@@ -121,6 +122,23 @@ def _pulls(pulls: PullsView) -> list[OpenAlarm]:
         )
         for name, state in pulls.states.items()
         if state.failed is not None
+    ]
+
+
+def _upstreams(pulls: PullsView) -> list[OpenAlarm]:
+    return [
+        OpenAlarm(
+            room="data",
+            kind="late",
+            subject=name,
+            what=f"{name}: {one.name}, which its source is made of, is not fresh",
+            since=one.loaded_at or one.checked_at,
+            why=f"dbt found {one.status} at {one.checked_at}",
+            next_step=f"see what fills it, and pull again when dbt has looked: varv data show {name}",
+        )
+        for name, state in pulls.states.items()
+        for one in state.upstreams
+        if one.is_late
     ]
 
 

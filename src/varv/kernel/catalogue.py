@@ -148,6 +148,8 @@ class Catalogue(msgspec.Struct):
     """What larger files have taken the place of, and only published versions of before name."""
     left: dict[str, Extent] = {}
     """What is left of extents of which rows were erased, and that no version counts on."""
+    lies_in: dict[str, str] = {}
+    """By segment that holds what is left of an erased extent, the file that it came to lie in with others."""
     latest: dict[str, str] = {}
     """By writer, the greatest name of a segment that does not lie alone any more."""
 
@@ -240,8 +242,16 @@ class Catalogue(msgspec.Struct):
                 n_rows = sum(one.sizes) if one.counts else n_rows
                 # With the numbers of what it is left of: it counted when that did.
                 left = msgspec.structs.replace(one, name=name, digest=digest, erased=False, removed_by=0)
+                if (holds := every.get(self.lies_in.get(name, name))) is not None and not holds.erased:
+                    left = msgspec.structs.replace(left, removed_by=holds.removed_by, cold=holds.cold)
                 found.append(msgspec.structs.replace(left, n_rows=n_rows, remains=""))
         return found
+
+    def holding_remains(self, is_needed: Callable[[Extent], bool]) -> set[str]:
+        """Return the names of what holds what is left of those erased extents that are needed."""
+        every = {**{one.name: one for one in self.ever()}, **self.left}
+        lasts = [_last_remains(one, every) for one in self.ever() if one.erased and is_needed(one)]
+        return {self.lies_in.get(last[0], last[0]) for last in lasts if last is not None}
 
     def left_in(self, name: str) -> list[Extent]:
         """Return the extents of many segments whose rows that are left lie in this one."""
@@ -257,6 +267,7 @@ class Catalogue(msgspec.Struct):
         first, last
             The times of its rows, where those of its segments are not known.
         """
+        self._note_lying(made.segments, made.file)
         gone = [self.alone.pop(name) for name in made.segments]
         listed = listing_digest([Listed(one.name, one.n_rows, one.digest) for one in gone])
         self._take_together(made.file, listed, gone, first, last)
@@ -271,11 +282,19 @@ class Catalogue(msgspec.Struct):
             Of what the file lists.
         """
         gone = [one for one in self.ever() if one.name in names]
+        self._note_lying(names, file)
         self.superseded += [
             msgspec.structs.replace(one, gone=number, gone_at=at, remains=file) for one in gone
         ]
         self.forget(names, [one.name for one in gone if not one.is_file])
         self._take_together(file, digest, gone)
+
+    def _note_lying(self, names: Collection[str], file: str) -> None:
+        """Remember where to find what is left of erased extents, once a file takes the place of others."""
+        remains = {one.remains for one in self.stored() if one.remains}
+        if remains:
+            self.lies_in |= {name: file for name, held in self.lies_in.items() if held in names}
+            self.lies_in |= {name: file for name in names if name in remains}
 
     def _take_together(
         self,

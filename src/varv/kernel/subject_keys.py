@@ -22,6 +22,8 @@ from varv.kernel.ids import new_secret
 from varv.kernel.storage import full, refused_write, storing
 
 FILE = "subjects.db"
+DESTROYED = "subjects.destroyed"
+"""Beside it: has other bytes after each destruction, by which everybody else hears of it."""
 ID_BYTES = 8
 _KEY_BYTES = 32
 _AT_ONCE = 500
@@ -54,7 +56,8 @@ class SubjectKeys:
 
     def __init__(self, place: Path, index: Callable[[], bytes]) -> None:
         self._place, self._index = place, index
-        self._held: dict[bytes, SubjectKey] = {}
+        # What was destroyed last when they were read, and the keys by owner.
+        self._held: tuple[bytes, dict[bytes, SubjectKey]] = b"", {}
 
     def owner(self, dataset: str, column: str, text: str) -> bytes:
         """Return the digest of a subject: whom a text names in a column of a dataset."""
@@ -66,13 +69,16 @@ class SubjectKeys:
 
     def of(self, owners: Collection[bytes]) -> dict[bytes, SubjectKey]:
         """Return the keys of owners; who has none gets one."""
-        held = self._held
-        if any(owner not in held for owner in owners):
+        last, held = self._destroyed(), self._held
+        # What is encrypted under a key that somebody has destroyed meanwhile, nobody can ever read.
+        keys = held[1] if held[0] == last else {}
+        if any(owner not in keys for owner in owners):
             self._make(owners)
             # Threads that use it at the same time each have a whole one.
-            kept = {} if len(held) + len(owners) > _MOST_HELD else held
-            held = self._held = {**kept, **self._found("owner", owners)}
-        return {owner: held[owner] for owner in owners}
+            kept = {} if len(keys) + len(owners) > _MOST_HELD else keys
+            keys = {**kept, **self._found("owner", owners)}
+            self._held = last, keys
+        return {owner: keys[owner] for owner in owners}
 
     def with_ids(self, ids: Collection[bytes]) -> dict[bytes, SubjectKey]:
         """Return keys by their ids, as they are in the file; without those that were destroyed."""
@@ -83,12 +89,25 @@ class SubjectKeys:
         return len(self._found("owner", [bytes.fromhex(one) for one in owners]))
 
     def destroy(self, owners: Collection[str]) -> None:
-        """Destroy the keys of owners, in hexadecimal; other processes forget them when they end."""
+        """Destroy the keys of owners, in hexadecimal; whoever holds one uses it no more, and forgets it with
+        the next that is asked for.
+        """
         gone = [bytes.fromhex(one) for one in owners]
-        self._held = {owner: one for owner, one in self._held.items() if owner not in gone}
         if gone and self._place.exists():
             with self._writing() as db:
                 db.executemany("DELETE FROM subjects WHERE owner = ?", [(one,) for one in gone])
+            # Not a number in the database: a read of the file by itself would undo the locks of SQLite.
+            draft = self._place.with_name(f".{DESTROYED}")
+            with storing("key", draft):
+                draft.write_bytes(new_secret(ID_BYTES))
+                draft.replace(self._place.with_name(DESTROYED))
+        self._held = b"", {}
+
+    def _destroyed(self) -> bytes:
+        try:
+            return self._place.with_name(DESTROYED).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def _make(self, owners: Collection[bytes]) -> None:
         missing = set(owners) - self._found("owner", owners).keys()

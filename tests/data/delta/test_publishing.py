@@ -17,9 +17,11 @@ from varv.data.delta.log import LOG
 from varv.data.delta.publishing import Publications
 from varv.data.retention import Retention
 from varv.data.versions import stream_of, table_of
+from varv.data.versions.model import DatasetVacuumed
 from varv.kernel.clock import DAY
 from varv.kernel.errors import Conflict, FailedPrecondition, NotFound
 from varv.kernel.faults import Crash, Faults
+from varv.kernel.sagas import Fact
 
 
 class Publisher(Store):
@@ -177,6 +179,22 @@ def test_what_is_published_last_survives_a_vacuum_and_its_log_is_written_again(s
     shutil.rmtree(store.table("at") / LOG)
     store.publish()
     require_alike(store, {3: last, 5: {"at": 4, "done_at": 4}})
+
+
+def test_a_log_that_lacks_what_was_removed_goes_on_after_a_crash_too(store):
+    store.append("at", base(("a", 1, 1), ("b", 2, 2)), "d1")
+    store.publish()
+    [before] = store.datasets.extents(TRIPS, "at")
+    store.datasets.overwrite(TRIPS, "at", base(("b", 2, 2)))
+    # As an erasure does, which does not wait for the next publication.
+    files = {"at": (before.name,)}
+    erased = DatasetVacuumed(dataset="trips", files=files, because="e1", n_rows=2, erasure="e1")
+    store.datasets.commit([Fact(stream_of("trips"), erased)])
+    store.datasets.finish_vacuum(TRIPS)
+    shutil.rmtree(store.table("at") / LOG)
+    with pytest.raises(Crash):
+        store.publisher(Faults("delta.after_commit", nth=2)).publish(TRIPS)
+    require_alike(store, {2: store.publish()})
 
 
 def test_a_table_that_somebody_else_writes_to_is_refused(store):

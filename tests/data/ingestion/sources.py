@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import polars as pl
+from tests.data.sources.servers import Postgres
 from tests.data.versioning.stores import TYPES, Store
 
 from varv.data import Dataset, Datasets, DatasetsView, Sql
@@ -19,7 +20,7 @@ from varv.kernel.ledger_sqlite import SqliteLedger
 from varv.kernel.secret import Secret
 from varv.kernel.views import Views
 
-__all__ = ["TYPES", "Pulls", "Shop", "Store", "pl"]
+__all__ = ["TYPES", "PostgresShop", "Pulls", "Shop", "Store", "pl"]
 
 
 class Shop:
@@ -55,6 +56,32 @@ class Shop:
     def source_in(folder: Path, **more) -> Sql:
         options = {"watermark": "changed", **more}
         return Sql("trips", url=f"sqlite:///{folder}/shop.db", times=("at", "done_at"), **options)
+
+
+class PostgresShop(Shop):
+    """Trips in a database of PostgreSQL, which is empty at first."""
+
+    def __init__(self, server: Postgres) -> None:
+        import psycopg
+
+        self.url = server.url
+        self.connection = psycopg.connect(server.url.replace(":${VARV_TEST_PASSWORD}", ""))
+        self.connection.execute("DROP TABLE IF EXISTS trips")
+        types = "id TEXT, at TIMESTAMPTZ, size BIGINT, done_at TIMESTAMPTZ, late BOOLEAN, changed BIGINT"
+        self.connection.execute(f"CREATE TABLE trips ({types})")
+        self.connection.commit()
+
+    def say(
+        self, key: str, day: int, size: int | None, changed: int, done: int | None = None, late=None
+    ) -> None:
+        at, done_at = f"2013-01-{day:02d}", None if done is None else f"2013-01-{done:02d}"
+        self.connection.execute("DELETE FROM trips WHERE id = %s", (key,))
+        row = (key, f"{at}T00:00:00Z", size, done_at and f"{done_at}T00:00:00Z", late, changed)
+        self.connection.execute("INSERT INTO trips VALUES (%s, %s, %s, %s, %s, %s)", row)
+        self.connection.commit()
+
+    def source(self, **more) -> Sql:
+        return Sql("trips", url=self.url, **{"watermark": "changed", **more})
 
 
 class Pulls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -11,7 +12,8 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.ingestion.sources import Pulls, Shop
+from tests.data.ingestion.sources import PostgresShop, Pulls, Shop
+from tests.data.sources.servers import BIN, Postgres
 
 from varv.data.sources import steps as stepping
 from varv.kernel.faults import Crash, Faults
@@ -28,7 +30,35 @@ ROUNDS = st.lists(
 @settings(max_examples=25, deadline=None)
 def test_rows_that_share_a_watermark_come_once_wherever_pulls_are_killed(rounds):
     folder = Path(tempfile.mkdtemp())
-    shop, state, now = Shop(folder), dict[str, int](), 0
+    shop = Shop(folder)
+    pull_in_rounds(folder, shop, rounds)
+    shop.connection.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    if not (BIN / "initdb").exists():
+        pytest.skip("PostgreSQL is not here")
+    server = Postgres()
+    with patch.dict(os.environ, {"VARV_TEST_PASSWORD": "any"}):
+        yield server
+    server.close()
+
+
+@pytest.mark.slow
+@given(ROUNDS)
+@settings(max_examples=10, deadline=None)
+def test_rows_of_postgresql_that_share_a_watermark_come_once_too(postgres, rounds):
+    folder = Path(tempfile.mkdtemp())
+    shop = PostgresShop(postgres)
+    pull_in_rounds(folder, shop, rounds)
+    shop.connection.close()
+    shutil.rmtree(folder)
+
+
+def pull_in_rounds(folder, shop, rounds) -> None:
+    state, now = dict[str, int](), 0
     pulls = Pulls(folder, shop.source(), updates="merge")
     with patch.object(stepping, "BATCH_ROWS", 2):
         for said, point, nth in rounds:
@@ -48,6 +78,4 @@ def test_rows_that_share_a_watermark_come_once_wherever_pulls_are_killed(rounds)
             assert {key: size for key, (size, _) in pulls.rows().items()} == state
             version = pulls.datasets.version(pulls.dataset)
             assert pulls.pull().version == version
-    shop.connection.close()
     pulls.ledger.close()
-    shutil.rmtree(folder)

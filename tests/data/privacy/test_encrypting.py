@@ -69,6 +69,15 @@ def test_without_its_key_a_value_is_lost_in_every_copy(minimiser, encryptor, key
     assert (keys.folder / "subjects.db").stat().st_mode & 0o077 == 0
 
 
+def test_a_key_that_another_process_has_destroyed_encrypts_nothing_more(minimiser, encryptor, keys):
+    stored = minimiser.frame(ROWS)
+    other = PurposeKeys(keys.folder).subjects
+    other.destroy([encryptor.owner("email", stored["email"][0]).hex()])
+    again = minimiser.frame(ROWS)
+    assert encryptor.opened(again, "name", "email") == (["Ana", "Bob"], 0, 0)
+    assert again["name"][1] == stored["name"][1]
+
+
 @given(st.text(max_size=60))
 def test_every_text_comes_back_and_no_change_of_it_does(tmp_path_factory, text):
     keys = PurposeKeys(tmp_path_factory.mktemp("keys")).subjects

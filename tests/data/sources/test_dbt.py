@@ -10,6 +10,7 @@ import pytest
 from tests.data.versioning.stores import Store
 
 from varv.data import Dataset, DatasetsView, Dbt
+from varv.data.alarms import DataAlarmsView
 from varv.data.contracts import expect
 from varv.data.ingestion.pulling import Puller
 from varv.data.ingestion.verbs import OfflineActs
@@ -17,10 +18,13 @@ from varv.data.ingestion.views import PullsView
 from varv.data.sources.dbt_artifacts import dbt_model
 from varv.data.sources.steps import Asked
 from varv.data.versioning.verbs import ShowDataset, offline_versions, show_dataset
+from varv.home.alarms import open_alarms
 from varv.home.data_status import pull_status
 from varv.kernel.clock import Instant
-from varv.kernel.errors import FailedPrecondition, InvalidInput, NotFound
+from varv.kernel.errors import FailedPrecondition, InvalidDeclaration, InvalidInput, NotFound
 from varv.kernel.views import Views
+from varv.labels.views import LabelsView
+from varv.monitoring.views import MonitoringView
 
 ORDERS = "model.shop.orders"
 
@@ -161,6 +165,21 @@ def test_a_model_is_as_fresh_as_the_sources_it_is_made_of_at_last(target):
     assert found == {"source.shop.raw_orders": "pass", "source.shop.paid": "error"}
 
 
+@pytest.mark.parametrize(
+    ("late_if", "late"), [("", ""), ("error", "error runtime error"), ("warn", "warn error runtime error")]
+)
+def test_what_makes_a_dataset_late_is_declared(target, late_if, late):
+    manifest = json.loads((target / "manifest.json").read_text())
+    statuses = {"a": "pass", "b": "warn", "c": "error", "d": "runtime error"}
+    manifest["nodes"][ORDERS]["depends_on"]["nodes"] = [f"source.shop.{name}" for name in statuses]
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    freshness_of(target, **statuses)
+    source = Dbt(str(target), "orders", url="sqlite:///shop.db", late_if=late_if)
+    assert " ".join(one.status for one in source.upstreams() if one.is_late) == late
+    with pytest.raises(InvalidDeclaration, match="is late if 'fail'"):
+        Dbt(str(target), "orders", url="sqlite:///shop.db", late_if="fail")
+
+
 def test_what_is_said_of_upstreams_is_on_record_once_and_shown(target, tmp_path):
     with sqlite3.connect(tmp_path / "shop.db") as connection:
         connection.execute("INSERT INTO orders VALUES ('a', '2024-05-01T00:00:00Z')")
@@ -174,6 +193,7 @@ def test_what_is_said_of_upstreams_is_on_record_once_and_shown(target, tmp_path)
     for status in ("pass", "pass", "warn"):
         freshness_of(target, raw_orders=status)
         puller.pull(dataset)
+        assert _late(views) == []
     lines = [one.event.line() for one in store.ledger.read() if one.name == "data.upstreams_checked"]
     assert len(lines) == 2
     assert lines[1].endswith("not fresh: source.shop.raw_orders (warn)")
@@ -181,6 +201,18 @@ def test_what_is_said_of_upstreams_is_on_record_once_and_shown(target, tmp_path)
     [found] = show_dataset(desk, ShowDataset(dataset="orders")).upstreams
     assert (found.status, found.loaded_at) == ("warn", "2024-05-01T10:00:00Z")
     assert pull_status(views, store.clock.now())[0].stale == (found,)
+    freshness_of(target, raw_orders="error")
+    puller.pull(dataset)
+    assert _late(views) == ["orders: source.shop.raw_orders, which its source is made of, is not fresh"]
+    freshness_of(target, raw_orders="pass")
+    puller.pull(dataset)
+    assert _late(views) == []
+
+
+def _late(views):
+    with views.reading(PullsView) as pulls:
+        found = open_alarms(DataAlarmsView(), pulls, MonitoringView(), LabelsView())
+    return [one.what for one in found if one.kind == "late"]
 
 
 def test_declared_freshness_of_a_source_is_a_rule(target):

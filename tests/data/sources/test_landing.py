@@ -96,6 +96,10 @@ def test_a_folder_without_files_and_a_tool_that_is_not_known_are_refused(tmp_pat
         Landing(str(tmp_path)).types()
     with pytest.raises(InvalidDeclaration, match="is of 'fivetran'"):
         Landing(str(tmp_path), of="fivetran")
+    with pytest.raises(InvalidDeclaration, match="has options for the folder"):
+        Landing(str(tmp_path), options={"region": "eu-north-1"})
+    with pytest.raises(InvalidDeclaration, match="holds a secret"):
+        Landing("s3://lake/trips", options={"secret_access_key": "hunter2"})
 
 
 def test_files_of_avro_and_such_with_gzip_are_read(tmp_path):

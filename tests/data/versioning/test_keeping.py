@@ -7,6 +7,7 @@ from tests.data.versioning.stores import TRIPS, Store, base, trips
 
 from varv.data.retention import Retention, retention_of
 from varv.data.versioning.references import Reference
+from varv.kernel import table_folder
 from varv.kernel.clock import DAY
 from varv.kernel.errors import Expired, InvalidDeclaration, InvalidInput
 from varv.kernel.faults import Crash, Faults
@@ -88,6 +89,18 @@ def test_a_vacuum_that_was_cut_short_is_finished_by_the_next_compaction(tmp_path
     store.compact()
     assert len(store.files()) == 1
     assert store.sizes() == {"a": 30}
+
+
+def test_what_a_compaction_has_put_together_goes_with_its_file(store, monkeypatch):
+    monkeypatch.setattr(table_folder, "_MANY", 3)
+    for n in range(3):
+        store.append("at", base((f"c{n}", 1, n)), f"e{n}")
+    store.compact()
+    assert {"e0.arrows", "e1.arrows", "e2.arrows"} < store.files()
+    store.datasets.overwrite(TRIPS, "at", base(("z", 1, 1)))
+    store.clock.move_to(store.clock.now() + 2 * DAY)
+    store.versions.vacuum(TRIPS, ONE)
+    assert len(store.files()) == 1
 
 
 @pytest.mark.parametrize("keep", ["0", 0, "90", "soon", "-1"])

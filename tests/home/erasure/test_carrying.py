@@ -7,11 +7,14 @@ from tests.home.erasure.people import ANA, BOB, People, base, done
 
 from varv.app.verifying import verify_report
 from varv.data.quarantine import Quarantine, Selection
+from varv.data.retention import Retention
 from varv.data.tiers import Tiers
+from varv.data.versioning.keeping import Versions
+from varv.data.versioning.references import Reference
 from varv.home.erasure.searching import search
 from varv.home.erasure.subject import FOLDER
 from varv.kernel.clock import DAY, instant
-from varv.kernel.errors import Corrupt, Erased, FailedPrecondition, NotFound
+from varv.kernel.errors import Corrupt, Erased, Expired, FailedPrecondition, NotFound
 
 PARTS = ("at", "done_at")
 
@@ -74,6 +77,33 @@ def test_what_remains_is_told_where_a_version_ends_inside_a_file(home):
     assert {number: home.ids(number, remaining=True) for number in before} == {
         number: ids - gone for number, ids in before.items()
     }
+
+
+def test_what_is_left_of_a_version_goes_with_it_and_not_before(home):
+    versions = Versions(home.datasets, home.views, home.ledger, home.clock)
+    versions.tag(Reference("people", version=7), "named")
+    left = home.ids(7) - {"k1", "k3", "k6"}
+    erased(home)
+    # What is left may come to lie in a file with others, and nothing present need be in that.
+    for number in range(3):
+        home.datasets.append(home.dataset, "at", base((f"m{number}", 12, BOB, 1)), segment=f"x-{number}")
+    home.compact()
+    home.datasets.overwrite(home.dataset, "at", base(("n1", 13, BOB, 1)))
+
+    def vacuum():
+        home.clock.move_to(home.clock.now() + 2 * DAY)
+        return versions.vacuum(home.dataset, Retention(n_versions=1)).n_files
+
+    assert vacuum() > 0
+    assert home.ids(7, remaining=True) == left
+    versions.untag("people", "named")
+    assert vacuum() > 0
+    home.compact()
+    assert len(home.columns.files("data/people/at")) == 1
+    for number in range(1, home.datasets.version(home.dataset)):
+        with pytest.raises(Expired):
+            home.ids(number, remaining=True)
+    assert verify_report(home.folder).findings == ()
 
 
 def test_a_row_in_quarantine_loses_its_values_and_others_keep_their_numbers(home):

@@ -14,7 +14,7 @@ version of the table with the same rows, and those before it read on until their
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -285,14 +285,30 @@ class Publications:
             # Where columns were gained, a version of its own said so.
             fill(folder, columns)
         added = [self._added(dataset, part, one) for one in step.added]
+        removed = self._in_log(dataset, part, step.removed)
         info = {VERSION: int(version), SEQ: self._ledger.head().version, DIGEST: step.digest}
         now_ms = self._clock.now() // 1000
         follows = None if before is None else int(before.version)
-        made = Commit(app_of(dataset.name, part), int(version), follows, info, added, step.removed, now_ms)
+        made = Commit(app_of(dataset.name, part), int(version), follows, info, added, removed, now_ms)
         self._faults.reach("delta.before_commit")
         delta_version = commit(folder, columns, made)
         self._faults.reach("delta.after_commit")
         return _published(dataset, part, version, delta_version, step)
+
+    def _in_log(self, dataset: Dataset, part: str, files: Sequence[str]) -> Sequence[str]:
+        """Return files without those that the log does not name: one that was lost was written again without
+        what had been vacuumed.
+        """
+        if self._there(dataset, part).keys() >= set(files):
+            return files
+        live = live_files(self._folder(dataset, part))
+        return [file for file in files if file in live]
+
+    def _there(self, dataset: Dataset, part: str) -> dict[str, Extent]:
+        """Return by file what is stored, without what was vacuumed."""
+        with self._views.reading(DatasetsView) as view:
+            stored = view.catalogue(dataset.name, part).stored()
+        return {f"{one.name}{SUFFIX}": one for one in stored if not one.removed_by}
 
     def _added(self, dataset: Dataset, part: str, extent: Extent) -> AddedFile:
         """Return a file as a log names it; its rows are compared with what the ledger says of them."""
@@ -321,9 +337,7 @@ class Publications:
         last, folder = self._last(dataset, part), self._folder(dataset, part)
         if last is None or entry_file(folder, last.delta_version).exists():
             return
-        with self._views.reading(DatasetsView) as view:
-            stored = view.catalogue(dataset.name, part).stored()
-        there = {f"{one.name}{SUFFIX}": one for one in stored if not one.removed_by}
+        there = self._there(dataset, part)
         before, live = None, live_files(folder)
         for event in self.events(dataset):
             if event.part != part:
@@ -355,7 +369,9 @@ class Publications:
 
     def _took_over(self, dataset: Dataset, part: str, entry: LogEntry, version: Version) -> None:
         event = _published(dataset, part, version, entry.version, self._step(dataset, part, version))
-        if set(event.files) != set(entry.added) or set(event.removed) != set(entry.removed):
+        there = self._there(dataset, part).keys()
+        is_removed = set(event.removed) & there == set(entry.removed) & there
+        if set(event.files) != set(entry.added) or not is_removed:
             hint = "delete the folder _delta_log and publish again; the ledger knows what belongs into it"
             problem = "does not hold the version that it names"
             name = f"{dataset.name}/{part}"

@@ -137,8 +137,10 @@ class Puller:
             # Both are committed before the step: to remove once more changes nothing.
             step, gone = without_gone(dataset, step)
             n_removed += self._removals.remove(dataset, gone, f"{source.identity} says they were deleted")
-            if step.whole and isinstance(source, Keyed):
-                n_removed += self._removals.compare(dataset, source)
+            if step.entire and dataset.updates == "merge":
+                n_removed += self._removals.remove_unsaid(dataset, step, f"{source.identity} says it no more")
+            if step.only is not None:
+                n_removed += self._removals.compare(dataset, step.only, may_be_empty=True)
             total.add(self._take(dataset, source, cursor, step, done=is_last))
             cursor |= step.moved
             done = is_last

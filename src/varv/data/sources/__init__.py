@@ -6,6 +6,7 @@ anything else is refused by name, never guessed.
 
 from varv.data.sources.databases import Sql
 from varv.data.sources.dbt import Dbt
+from varv.data.sources.debezium import Debezium
 from varv.data.sources.files import Csv, JsonLines, Parquet
 from varv.data.sources.frames import Frame
 from varv.data.sources.kept import KEPT, Types, fitted, in_kept_types, kept_type
@@ -21,6 +22,7 @@ __all__ = [
     "Asked",
     "Csv",
     "Dbt",
+    "Debezium",
     "Derived",
     "Frame",
     "Http",

@@ -10,7 +10,6 @@ and of change data capture (``_ab_cdc_*``).
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import polars as pl
 
@@ -93,8 +92,14 @@ def _extracted_at(dtype: pl.DataType) -> pl.Expr:
     return pl.coalesce(epoch, at.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False))
 
 
-def written(file: Path) -> tuple[int, int, str]:
+def is_named(name: str) -> bool:
+    """Return whether Airbyte gives such names to its files."""
+    return FILE.match(name.rpartition("/")[2]) is not None
+
+
+def written(name: str) -> tuple[int, int, str]:
     """Return by what files are in the order in which they were written."""
-    found = FILE.match(file.name)
+    last = name.rpartition("/")[2]
+    found = FILE.match(last)
     assert found is not None, "others are left out"
-    return int(found[1]), int(found[2]), file.name
+    return int(found[1]), int(found[2]), last

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import polars as pl
+from msgspec.structs import replace
 
 from varv.data.moving.translation import Translated
 from varv.data.sources.databases import Sql
 from varv.data.sources.dbt_artifacts import DbtModel, dbt_model, invocation_of, upstreams_of
 from varv.data.sources.dbt_tests import rules_of
 from varv.data.sources.steps import Asked, Step, Upstream
+from varv.kernel.errors import InvalidDeclaration
 
+LateIf = Literal["", "warn", "error"]
 INVOCATION = "invocation"
 """The place of the cursor that holds the run of dbt whose rows were read."""
 
@@ -34,6 +38,14 @@ class Dbt:
         The model, by its name or its unique id.
     url, watermark, lag, times
         Of the database, as `Sql` takes them.
+    late_if
+        What ``dbt source freshness`` must have found of a source of the model for the dataset to be late,
+        which is an alarm: ``"error"`` by default, ``"warn"`` for that too, or nothing for never.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If one of these is not valid.
 
     Notes
     -----
@@ -47,8 +59,12 @@ class Dbt:
     watermark: str = ""
     lag: str = ""
     times: Sequence[str] = ()
+    late_if: LateIf = "error"
 
     def __post_init__(self) -> None:
+        if self.late_if not in get_args(LateIf):
+            hint = "write late_if='warn' or late_if='error', or an empty text for never"
+            raise InvalidDeclaration("source", "Dbt", f"is late if {self.late_if!r}", hint=hint)
         Sql(self.model, self.url, self.watermark, self.lag, self.times)
 
     @property
@@ -94,7 +110,9 @@ class Dbt:
 
     def upstreams(self) -> tuple[Upstream, ...]:
         """Return how fresh ``dbt source freshness`` found the sources that the model is made of."""
-        return upstreams_of(Path(self.target), self.described.unique_id)
+        found = upstreams_of(Path(self.target), self.described.unique_id)
+        sound = {"": (), "warn": ("pass",), "error": ("pass", "warn")}[self.late_if]
+        return tuple(replace(one, is_late=bool(self.late_if) and one.status not in sound) for one in found)
 
     @property
     def described(self) -> DbtModel:

@@ -1,8 +1,7 @@
 """Landing folders as sources: files that another tool puts down, read once they are whole.
 
-A file counts when nobody has written to it for a while, which its time of change says whatever is done to its
-other times, and when its name is not one that tools give to what they still write. Tools that rename a
-finished file are known, so nothing is waited for there.
+When a file is whole is for `sources.folders` to say. Tools that rename a finished file are known, so nothing
+is waited for there, nor in object stores.
 
 Source: NiFi's PutFile, which writes ``.name`` and renames it; for Airbyte see `sources.airbyte`.
 """
@@ -10,20 +9,22 @@ Source: NiFi's PutFile, which writes ``.name`` and renames it; for Airbyte see `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import polars as pl
 
 from varv.data.sources import airbyte
-from varv.data.sources.files import format_of, guessed, in_batches, is_read, mark_of, unguessed
+from varv.data.sources.files import format_of, guessed, in_batches, is_read, unguessed
+from varv.data.sources.folders import Folder, Landed, is_hidden
+from varv.data.sources.places import SETTLE, folder_at, require_place
 from varv.data.sources.steps import Asked, Step, file_steps
-from varv.kernel.clock import Instant, duration
-from varv.kernel.errors import InvalidDeclaration, InvalidInput, NotFound
+from varv.kernel.clock import Duration, Instant, duration
+from varv.kernel.errors import InvalidDeclaration, NotFound
+from varv.kernel.scratch import Scratch
 
 Tool = Literal["airbyte", "nifi"]
-_SETTLE = "5s"
 _READ_UP_TO, _REFRESHED = airbyte.GENERATION, "refreshed"
 """The places of the cursor that hold the greatest generation of Airbyte that was read, and that whose rows
 are all there is.
@@ -37,17 +38,20 @@ class Landing:
     Parameters
     ----------
     path
-        The folder; for Airbyte that of one stream, ``namespace/stream``.
+        The folder, also in an object store, such as ``"s3://bucket/prefix"``; for Airbyte that of one
+        stream, ``namespace/stream``.
     of
         ``"nifi"``, ``"airbyte"``, or None for anybody.
     settle
         How long a file must have been left alone: five seconds, or no time for NiFi, which renames what is
-        whole.
+        whole. Objects appear whole.
+    options
+        Of an object store, as `Objects` takes them.
 
     Raises
     ------
     InvalidDeclaration
-        If the tool is not known, or the time is none.
+        If the tool is not known, the time is none, or an option holds a secret.
 
     Notes
     -----
@@ -61,16 +65,13 @@ class Landing:
     path: str
     of: Tool | None = None
     settle: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.of not in (None, "airbyte", "nifi"):
             hint = "write of='airbyte' or of='nifi', or leave it out; varv.Dbt reads what dbt builds"
             raise InvalidDeclaration("source", "Landing", f"is of {self.of!r}", hint=hint)
-        try:
-            if self.settle:
-                duration(self.settle)
-        except InvalidInput as error:
-            raise InvalidDeclaration("source", "Landing", f"settles in {self.settle!r}: {error}") from None
+        require_place("Landing", self.path, self.settle, self.options)
 
     @property
     def identity(self) -> str:
@@ -89,8 +90,8 @@ class Landing:
 
     def types(self) -> Mapping[str, pl.DataType]:
         """Return the columns and types of the last file."""
-        files = self._required()
-        return self._shaped(guessed(files[-1], format_of(files[-1].name)).head(1000).collect())[0].schema
+        last, scratch = self._required()[-1].name, Scratch("landed")
+        return self._shaped(self._guessed(last, scratch).head(1000).collect())[0].schema
 
     def load(self) -> pl.DataFrame:
         """Return all rows."""
@@ -99,19 +100,20 @@ class Landing:
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield all rows, in the order in which the files were written."""
         for file in self._required():
-            for rows in in_batches(guessed(file, format_of(file.name))):
+            scratch = Scratch("landed")
+            for rows in in_batches(self._guessed(file.name, scratch)):
                 shaped = self._shaped(rows)[0]
                 yield shaped if columns is None else shaped.select(columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
         """Yield the rows of whole files that are new or have changed."""
-        files = {str(one.relative_to(self.path)): one for one in self._files(asked.now)}
-        marks = {name: mark_of(file) for name, file in files.items()}
+        marks = {one.name: one.mark for one in self._files(asked.now)}
         wanted = {**asked.types, **dict.fromkeys(airbyte.SAID, pl.String())}
         columns = wanted if self.of == "airbyte" else asked.types
 
         def read(name: str, skip: int) -> Iterator[pl.DataFrame]:
-            yield from unguessed(files[name], format_of(name), columns, skip)
+            scratch = Scratch("landed")
+            yield from unguessed(self._folder.here(name, scratch), format_of(name), columns, skip)
 
         own = (_READ_UP_TO, _REFRESHED)
         known = {name: mark for name, mark in asked.cursor.items() if name not in own}
@@ -138,7 +140,7 @@ class Landing:
         # The oldest first: mostly it says at once that this is still to come.
         left = self._generations()
         if next(left, 0) == latest and all(one == latest for one in left):
-            yield Step(pl.DataFrame(), {_REFRESHED: str(latest)}, whole=True)
+            yield Step(pl.DataFrame(), {_REFRESHED: str(latest)}, only=self)
 
     def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Yield the columns of the key of all rows that lie in files; of Airbyte, of those of the last
@@ -151,7 +153,8 @@ class Landing:
         texts = dict.fromkeys((*columns, *airbyte.SAID), pl.String())
         found: list[pl.DataFrame] = []
         for file in self._required():
-            for came in unguessed(file, format_of(file.name), texts):
+            scratch = Scratch("landed")
+            for came in unguessed(self._folder.here(file.name, scratch), format_of(file.name), texts):
                 rows, _ = airbyte.airbyte_rows(came)
                 if airbyte.GENERATION in rows.columns:
                     number = pl.col(airbyte.GENERATION).cast(pl.Int64, strict=False)
@@ -166,9 +169,10 @@ class Landing:
     def _generations(self) -> Iterator[int]:
         """Yield the generation of each file, in the order in which they were written."""
         for file in self._files(None):
-            yield airbyte.generation_of(guessed(file, format_of(file.name)))
+            scratch = Scratch("landed")
+            yield airbyte.generation_of(self._guessed(file.name, scratch))
 
-    def _required(self) -> list[Path]:
+    def _required(self) -> list[Landed]:
         # What is declared is read as it lies there: a dataset may be declared a moment after its first file.
         files = self._files(None)
         if not files:
@@ -176,20 +180,22 @@ class Landing:
             raise NotFound("source", self.identity, "holds no file that is read", hint=hint)
         return files
 
-    def _files(self, now: Instant | None) -> list[Path]:
+    def _files(self, now: Instant | None) -> list[Landed]:
         """Return the whole files in the order in which they are read."""
-        settle = duration(self.settle or _SETTLE) if self.settle or self.of != "nifi" else 0
-        found = []
-        for file in sorted(Path(self.path).rglob("*")):
-            hidden = any(part.startswith((".", "_temporary")) for part in file.relative_to(self.path).parts)
-            if hidden or not is_read(file.name) or not file.is_file():
-                continue
-            if self.of == "airbyte" and not airbyte.FILE.match(file.name):
-                continue
-            # Seconds since 1970; a file that somebody copied keeps its other times.
-            if now is None or now - file.stat().st_ctime_ns // 1000 >= settle:
-                found.append(file)
-        return sorted(found, key=airbyte.written) if self.of == "airbyte" else found
+        found = [one for one in self._folder.files(now) if is_read(one.name) and not is_hidden(one.name)]
+        if self.of != "airbyte":
+            return found
+        named = [one for one in found if airbyte.is_named(one.name)]
+        return sorted(named, key=lambda one: airbyte.written(one.name))
+
+    def _guessed(self, name: str, scratch: Scratch) -> pl.LazyFrame:
+        return guessed(self._folder.here(name, scratch), format_of(name))
+
+    @cached_property
+    def _folder(self) -> Folder:
+        usual = Duration(0) if self.of == "nifi" else SETTLE
+        settle = duration(self.settle) if self.settle else usual
+        return folder_at(self.path, settle, self.options, self.identity)
 
     def _shaped(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
         """Return rows as they are meant, and which of them are not what they were."""

@@ -10,20 +10,19 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from varv.data.sources.buckets import Bucket, require_no_secret
 from varv.data.sources.files import format_of, guessed, in_batches, unguessed
 from varv.data.sources.steps import Asked, Step, file_steps
-from varv.kernel.errors import InvalidDeclaration, NotFound, Unavailable, VarvError
-from varv.kernel.plugins import required
+from varv.kernel.errors import InvalidDeclaration, NotFound
 from varv.kernel.scratch import Scratch
-from varv.kernel.variables import filled_in, names_in, scrubbed
 
 _GLOB = frozenset("*?[")
-_SECRETS = ("secret", "key", "token", "password")
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,7 @@ class Objects:
         if not scheme or not separator or not rest:
             hint = 'write varv.Objects("s3://bucket/prefix/*.parquet")'
             raise InvalidDeclaration("source", "Objects", f"has the pattern {self.pattern[:80]!r}", hint=hint)
-        for name, value in self.options.items():
-            if any(word in name.lower() for word in _SECRETS) and not names_in(value):
-                hint = "name a variable of the environment: ${SECRET}"
-                raise InvalidDeclaration("source", "Objects", f"holds a secret in {name!r}", hint=hint)
+        require_no_secret("Objects", self.options)
 
     @property
     def identity(self) -> str:
@@ -88,7 +84,7 @@ class Objects:
         """Yield all rows, in the order of the names of objects."""
         for path in self._required():
             scratch = Scratch("object")
-            rows = guessed(self._fetched(path, scratch), format_of(path, self.format))
+            rows = guessed(self._bucket.here(path, scratch), format_of(path, self.format))
             yield from in_batches(rows, columns)
 
     def steps(self, asked: Asked) -> Iterator[Step]:
@@ -97,12 +93,14 @@ class Objects:
 
     def _read(self, path: str, skip: int, asked: Asked) -> Iterator[pl.DataFrame]:
         scratch = Scratch("object")
-        yield from unguessed(self._fetched(path, scratch), format_of(path, self.format), asked.types, skip)
+        yield from unguessed(
+            self._bucket.here(path, scratch), format_of(path, self.format), asked.types, skip
+        )
 
     def _first(self) -> tuple[Path, Any]:
         path = next(iter(self._required()))
         scratch = _KEPT.setdefault(self.pattern, Scratch("object"))
-        return self._fetched(path, scratch), format_of(path, self.format)
+        return self._bucket.here(path, scratch), format_of(path, self.format)
 
     def _required(self) -> dict[str, str]:
         marks = self._marks()
@@ -113,61 +111,24 @@ class Objects:
 
     def _marks(self) -> dict[str, str]:
         """Return the mark of each object that matches, by its path."""
-        module, store, prefix, pattern = self._store()
-        try:
-            listed = [one for several in module.list(store, prefix) for one in several]
-        except Exception as error:  # noqa: BLE001 - the library has many of its own
-            raise self._unreached(error) from None
-        matching = sorted((one for one in listed if fnmatch.fnmatchcase(one["path"], pattern)), key=_path)
-        return {one["path"]: _mark(one) for one in matching}
+        matching = (one for one in self._bucket.files() if fnmatch.fnmatchcase(one.name, self._inside[1]))
+        return {one.name: one.mark for one in matching}
 
-    def _fetched(self, path: str, scratch: Scratch) -> Path:
-        module, store, _, _ = self._store()
-        place = scratch.path / f"object{Path(path).suffix}"
-        try:
-            with place.open("wb") as file:
-                for piece in module.get(store, path).stream():
-                    file.write(bytes(piece))
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._unreached(error) from None
-        return place
-
-    def _store(self) -> tuple[Any, Any, str, str]:
-        """Return the library, the store, what is to be listed, and the pattern within the store."""
-        module = required("obstore", kind="source", name=self.identity, extra="objects")
-        scheme, _, rest = self.pattern.partition("://")
-        bucket, _, pattern = rest.partition("/")
-        if scheme == "file":
-            bucket, pattern = "/", rest.lstrip("/")
-        options = {
-            name: filled_in(value, kind="source", name=self.identity) for name, value in self.options.items()
-        }
-        try:
-            # Plain HTTP goes only where an endpoint says so itself.
-            client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
-            from_url = module.store.from_url
-            place = "file:///" if scheme == "file" else f"{scheme}://{bucket}"
-            store = from_url(place, config=options or None, client_options=client or None)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._unreached(error) from None
+    @cached_property
+    def _bucket(self) -> Bucket:
+        root, pattern = self._inside
         start = min((pattern.find(one) for one in _GLOB if one in pattern), default=len(pattern))
-        return module, store, pattern[:start].rpartition("/")[0], pattern
+        return Bucket(root, self.options, self.identity, pattern[:start].rpartition("/")[0])
 
-    def _unreached(self, error: Exception) -> VarvError:
-        if isinstance(error, VarvError):
-            return error
-        why = scrubbed(" ".join(str(error).split())[:300], self.options.values())
-        return Unavailable("source", self.identity, "cannot be read", why=why)
+    @property
+    def _inside(self) -> tuple[str, str]:
+        """The address of the store, and the pattern within it."""
+        scheme, _, rest = self.pattern.partition("://")
+        if scheme == "file":
+            return "file:///", rest.lstrip("/")
+        bucket, _, pattern = rest.partition("/")
+        return f"{scheme}://{bucket}", pattern
 
 
 _KEPT: dict[str, Scratch] = {}
 """Where the first object of a pattern lies whose types were asked for, as long as this process runs."""
-
-
-def _path(one: Mapping[str, Any]) -> str:
-    return str(one["path"])
-
-
-def _mark(one: Mapping[str, Any]) -> str:
-    mark = one.get("e_tag") or f"{one['size']}-{one['last_modified'].isoformat()}"
-    return str(mark).replace("+", "%2B")

@@ -28,6 +28,15 @@ class Asked(NamedTuple):
     now: Instant
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """A source that can be asked for keys alone, so that deletions are found."""
+
+    def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """Yield the columns of the key of all rows that there are."""
+        ...
+
+
 class Step(NamedTuple):
     """Some rows, and the places of the cursor that move with them; an empty text takes a place away."""
 
@@ -37,10 +46,10 @@ class Step(NamedTuple):
     """Rows that the source itself says are not what they were."""
     gone: pl.Series | None = None
     """Rows that say that the one of their key was deleted, in the order in which things happened."""
-    whole: bool = False
-    """Whether the source holds all there is from here on: rows whose keys it does not give go. Only of one
-    that is `Keyed`.
-    """
+    entire: bool = False
+    """Whether a row is all that stands of its key: what became known before, and it does not say, goes."""
+    only: Keyed | None = None
+    """Who has the keys of all rows that there are from here on: others go."""
 
 
 @runtime_checkable
@@ -83,15 +92,6 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
-class Keyed(Protocol):
-    """A source that can be asked for keys alone, so that deletions are found."""
-
-    def keys(self, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-        """Yield the columns of the key of all rows that there are."""
-        ...
-
-
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """What a source is made of, by somebody else's word: when a row of it came last, when that was looked at,
     and whether it was found fresh: ``"pass"``, ``"warn"``, ``"error"`` or what went wrong.
@@ -101,6 +101,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     loaded_at: str
     checked_at: str
     status: str
+    is_late: bool = False
+    """Whether the dataset is late by that."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from varv.data.cold import ColdFiles
 from varv.data.cold.files import checked_rows
 from varv.data.dataset import Dataset
+from varv.data.stored import copies_in
 from varv.data.tiers.due import Due, Reached, due
 from varv.data.versions import stream_of, table_of
 from varv.data.versions.model import ArchivedFile, SegmentsArchived, SegmentsRestored
@@ -289,9 +290,10 @@ class Tiers:
         """Remove the file of an archived extent from the columns, if it is there."""
         table = table_of(dataset.name, part)
         if self._columns.file_of(table, one.name) is not None:
-            # A compaction leaves the files that it has put together to the next one, which would not know.
-            listed = self._columns.listed(table, one.name) if one.is_file else ()
-            self._columns.remove(table, [*(held.segment for held in listed), one.name])
+            with self._views.reading(DatasetsView) as view:
+                held = view.catalogue(dataset.name, part)
+                copies = copies_in(self._columns, table, held, one.name)
+            self._columns.remove(table, [*copies, one.name])
 
     def _drop(self, event: SegmentsRestored) -> None:
         """Remove what was restored from its archive, unless another file has the same bytes."""

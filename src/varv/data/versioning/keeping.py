@@ -7,7 +7,7 @@ crash cut short is finished by the next one, or by the next compaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from varv.data.dataset import Dataset
@@ -17,7 +17,7 @@ from varv.data.versioning.references import TAG, Reference, version_meant
 from varv.data.versions import stream_of
 from varv.data.versions.model import DatasetTagged, DatasetUntagged, DatasetVacuumed
 from varv.data.views import DatasetsView
-from varv.kernel.catalogue import Extent
+from varv.kernel.catalogue import Catalogue, Extent
 from varv.kernel.clock import DAY, Clock, Duration, Instant
 from varv.kernel.codec import Digest
 from varv.kernel.errors import InvalidInput, NotFound
@@ -157,16 +157,21 @@ class Versions:
         kept = self.named(dataset.name)
         since = self._since(dataset, last, retention)
         latest = Instant(self._clock.now() - LONGEST_READER)
+
+        def spent(part: str, catalogue: Catalogue) -> Iterator[Extent]:
+            # What is left of a version that stays, once rows of it were erased, stays with it.
+            spared = catalogue.holding_remains(lambda one: _is_needed(one, since, kept, latest))
+            for one in catalogue.ever():
+                if one.name not in spared and not _is_needed(one, since, kept, latest):
+                    yield one
+            for one in catalogue.superseded:
+                # Its rows lie in a larger file, so no version is kept by it, but published ones by name.
+                if not _is_needed(one, last, kept, latest) and f"{one.name}{SUFFIX}" not in live[part]:
+                    yield one
+            yield from (one for name, one in catalogue.left.items() if name not in spared)
+
         found = {
-            part: [
-                *(one for one in catalogue.ever() if _is_spent(one, since, kept, latest)),
-                # Their rows lie in larger files, so no version is kept by them, but published ones by name.
-                *(
-                    one
-                    for one in catalogue.superseded
-                    if _is_spent(one, last, kept, latest) and f"{one.name}{SUFFIX}" not in live[part]
-                ),
-            ]
+            part: [one for one in spent(part, catalogue) if not one.removed_by]
             for part, catalogue in held.items()
         }
         return Removable({part: several for part, several in found.items() if several}, kept, retention)
@@ -218,8 +223,8 @@ class Versions:
             return 0
 
 
-def _is_spent(one: Extent, since: int, kept: Mapping[int, str], latest: Instant) -> bool:
-    """Return whether no version that stays needs an extent, and nobody may be reading it any more."""
-    if not one.gone or one.removed_by or one.gone > since or one.gone_at > latest:
-        return False
-    return not any(one.counts_at(version) for version in kept)
+def _is_needed(one: Extent, since: int, kept: Mapping[int, str], latest: Instant) -> bool:
+    """Return whether a version that stays needs an extent, or somebody may be reading it still."""
+    if not one.gone or one.gone > since or one.gone_at > latest:
+        return True
+    return any(one.counts_at(version) for version in kept)
