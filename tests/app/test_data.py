@@ -113,6 +113,8 @@ def test_a_running_server_answers_by_the_rows_that_were_replaced(served_project,
     varv(home, "data", "read", f"deliveries@{published['version']}", "--to", str(tmp_path / "now.parquet"))
     stored = pl.read_parquet(tmp_path / "now.parquet")["late"].sum()
     assert pl.scan_delta(table).select(pl.col("late").sum()).collect().item() == stored
+    kept = json.loads(varv(home, "--json", "data", "vacuum", "deliveries"))["named"]
+    assert "late-parcel v1" in kept.values()
     refused = server.control.post("/api/v1/dataset/show", json={"dataset": "deliveries@9999"})
     assert refused.status_code == 404
     server.stop()

@@ -350,7 +350,7 @@ def _changed_since(folder: Path, home: Home) -> dict[str, list[LeakFinding]]:
 
 def _changed(dataset: Dataset, before: Datasets, now: Datasets) -> list[LeakFinding]:
     stored, read = (each.read_part(dataset, dataset.event_time) for each in (before, now))
-    return list(changed_rows(dataset.name, dataset.key, stored, read))
+    return changed_rows(dataset.name, dataset.key, stored, read, keyed=dataset.keyed)
 
 
 def _record(

@@ -25,7 +25,7 @@ from varv.data.contracts.trying import require_askable, require_expectations
 from varv.data.contracts.words import rule_reason
 from varv.data.declaring import kept_types, require_names, require_treatable
 from varv.data.model import DatasetRegistered
-from varv.data.privacy.minimising import Minimiser, Treatment, treatment_of
+from varv.data.privacy.minimising import Encrypt, Minimiser, Pseudonymise, Treatment, treatment_of
 from varv.data.retention import retention_of
 from varv.data.sources import KEPT, Frame, Keyed, Source, Types, fitted, in_kept_types
 from varv.kernel.clock import Duration, duration
@@ -181,6 +181,11 @@ class Dataset:
     def parts(self) -> tuple[str, ...]:
         """The names of the parts, the base part first: each is the name of its time column."""
         return (self.event_time, *self.known_at)
+
+    @property
+    def keyed(self) -> frozenset[str]:
+        """The personal columns whose stored values depend on a key, besides what they were."""
+        return frozenset(name for name, how in self.pii.items() if isinstance(how, Pseudonymise | Encrypt))
 
     def bind(self, keys: PurposeKeys) -> None:
         """Have personal columns of the source treated with the keys of a home; the first ones stay."""

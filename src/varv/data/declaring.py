@@ -101,7 +101,7 @@ def kept_types(
     for column, dtype in found.items():
         kept = kept_type(dtype)
         if column in times and kept != TIME:
-            hint = "parse it with .str.to_datetime(time_zone='UTC')"
+            hint = "name it in times= of a database, or parse it with .str.to_datetime(time_zone='UTC')"
             raise InvalidDeclaration(
                 "dataset", dataset, f"has times of type {dtype} in {column!r}", hint=hint
             )

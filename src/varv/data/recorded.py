@@ -105,7 +105,7 @@ class RecordedDatasets:
             raise NotFound("dataset", dataset.name, f"has no version {upto}", hint=f"the last is {last}")
         if erased := [one for one in found if one.erased]:
             problem = f"does not have version {upto} as it was: rows were erased"
-            hint = "ask for the remaining rows, or read a later version"
+            hint = "read the others with --remaining or remaining=True, or read a later version"
             if remaining:
                 hint = "read a later version: its rows cannot be told from those that came after it"
             raise Erased("dataset", dataset.name, problem, entry=erased[0].removed_by, hint=hint)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from varv.kernel.errors import Corrupt, InvalidInput
+from varv.kernel.errors import Corrupt, InvalidInput, NotFound
 from varv.kernel.ids import new_secret
 from varv.kernel.storage import storing
 from varv.kernel.subject_keys import FILE, SubjectKeys
@@ -79,7 +79,16 @@ class PurposeKeys:
     def rotate(self, purpose: str) -> int:
         """Let another key make pseudonyms from now on; return how many keys the purpose has. What is stored
         keeps the pseudonyms that it has, so one value has two from then on.
+
+        Raises
+        ------
+        NotFound
+            If the purpose has made no pseudonym yet.
         """
+        _require_name(purpose)
+        if not (self.folder / f"{purpose}{SUFFIX}").exists():
+            names = ", ".join(sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))) or "none"
+            raise NotFound("purpose", purpose, "has no key", hint=f"the purposes with keys are {names}")
         keys = [*self._keys(purpose), new_secret(_KEY_BYTES)]
         self._write(purpose, keys)
         self._read[purpose] = keys
@@ -87,9 +96,7 @@ class PurposeKeys:
 
     def _keys(self, purpose: str) -> list[bytes]:
         if purpose not in self._read:
-            if not _PURPOSE.fullmatch(purpose):
-                hint = "begin with a letter; use lower-case letters, digits, _ and -"
-                raise InvalidInput("purpose", purpose[:80], "is not a valid name", hint=hint)
+            _require_name(purpose)
             path = self.folder / f"{purpose}{SUFFIX}"
             if not path.exists():
                 self._write(purpose, [new_secret(_KEY_BYTES)], first=True)
@@ -100,6 +107,12 @@ class PurposeKeys:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = "".join(f"{key.hex()}\n" for key in keys)
         write_private(self.folder / f"{purpose}{SUFFIX}", text.encode(), replace=not first)
+
+
+def _require_name(purpose: str) -> None:
+    if not _PURPOSE.fullmatch(purpose):
+        hint = "begin with a letter; use lower-case letters, digits, _ and -"
+        raise InvalidInput("purpose", purpose[:80], "is not a valid name", hint=hint)
 
 
 def write_private(place: Path, data: bytes, *, replace: bool = True) -> None:

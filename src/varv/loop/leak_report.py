@@ -102,7 +102,7 @@ class LeakReport:
             before = self._datasets.read_part(
                 dataset, dataset.event_time, since=since, until=until, warm_only=True
             )
-            found += changed_rows(dataset.name, dataset.key, before, now)
+            found += changed_rows(dataset.name, dataset.key, before, now, keyed=dataset.keyed)
         return new_notices(self._views, model, found)
 
     def _first_champion(self, name: ModelName) -> VersionRecord | None:

@@ -59,8 +59,10 @@ class ColumnProfile(msgspec.Struct, frozen=True):
     tails: Tails
 
     def n_distinct(self) -> Estimated:
-        """Return how many different values there are."""
-        return n_distinct(self.hashes)
+        """Return how many different values there are, which is no more than there are values."""
+        value, low, high = n_distinct(self.hashes)
+        most = float(max(self.tally.rows - self.tally.null, len(self.hashes)))
+        return Estimated(min(value, most), min(low, most), min(high, most))
 
 
 def column_profile(

@@ -14,7 +14,7 @@ from varv.data.inbox import Inbox
 from varv.data.privacy import Drop, Generalise, Pseudonymise
 from varv.data.privacy.minimising import Minimiser, treatment_of
 from varv.home.erasure.searching import search
-from varv.kernel.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidDeclaration
+from varv.kernel.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidDeclaration, NotFound
 from varv.kernel.purpose_keys import PurposeKeys
 
 PII = {"email": "pseudonymise", "age": Generalise(10)}
@@ -99,6 +99,13 @@ def test_after_a_rotation_new_pseudonyms_differ_and_old_ones_are_known(keys):
     assert keys.pseudonym("orders", ANA) != before
     assert keys.pseudonym("orders", before) == before
     assert set(keys.pseudonyms("orders", ANA)) == {before, keys.pseudonym("orders", ANA)}
+
+
+def test_a_purpose_that_has_no_key_is_not_rotated(tmp_path, keys):
+    keys.pseudonym("orders", ANA)
+    with pytest.raises(NotFound, match="the purposes with keys are orders"):
+        keys.rotate("order")
+    assert [path.name for path in (tmp_path / "home.keys").iterdir()] == ["orders.key"]
 
 
 def test_a_key_that_is_damaged_is_not_replaced(keys):

@@ -108,6 +108,7 @@ def test_rows_that_read_otherwise_now_are_counted_by_column():
     [one] = changed_rows("parcels", ["key"], before, after)
     assert (one.subject, one.kind) == ("parcels.x", "past rows changed")
     assert (one.evidence["n_changed"], one.evidence["n_rows"]) == (1.0, 3.0)
+    assert changed_rows("parcels", ["key"], before, after, keyed=["x"]) == []
     assert changed_rows("parcels", ["key"], before, before) == []
     assert changed_rows("parcels", ["key"], before, after.filter(pl.col("key") == "d")) == []
 

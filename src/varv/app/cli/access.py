@@ -109,7 +109,8 @@ def acted_by(
     """Have the server do something with what is published of datasets, or do it where none runs."""
     server = running_server(settings)
     if server is not None:
-        return msgspec.convert(call(server, settings, verb, asked, timeout_s=WITHIN_S), type=kind)
+        found = call(server, settings, verb, asked, timeout_s=WITHIN_S)
+        return msgspec.convert(found, type=kind, str_keys=True)
     with owned_ledger(settings) as ledger:
         views, faults, clock = open_views(ledger, settings.home), Faults.parse(settings.fault), SystemClock()
         desk = offline_versions(

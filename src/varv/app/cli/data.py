@@ -183,7 +183,7 @@ def _diff_blocks(found: Difference) -> list[Block]:
             one.part,
             one.kind,
             ", ".join(str(value) for value in one.key.values()),
-            ", ".join(f"{name}: {_cell(a)} -> {_cell(b)}" for name, (a, b) in one.columns.items()),
+            ", ".join(f"{name}: {_change(one.kind, a, b)}" for name, (a, b) in one.columns.items()),
         )
         for one in found.rows
     ]
@@ -201,6 +201,12 @@ def _diff_blocks(found: Difference) -> list[Block]:
             for block in moved_blocks(one.profile, f"version {found.before}, known at {one.part}")
         ),
     ]
+
+
+def _change(kind: str, before: object, after: object) -> str:
+    if kind == "changed":
+        return f"{_cell(before)} -> {_cell(after)}"
+    return _cell(after if kind == "added" else before)
 
 
 def _cell(value: object) -> str:
@@ -236,7 +242,8 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         _publish_first(options.what, settings)
     source = LocalSource(settings.home)
     try:
-        rows = whole_table(source, "dataset.rows", asked, most=None if to else options.limit)
+        # One more than is shown tells whether there are more.
+        rows = whole_table(source, "dataset.rows", asked, most=None if to else options.limit + 1)
     finally:
         source.close()
     if to is not None:
@@ -244,8 +251,11 @@ def _read(options: argparse.Namespace, settings: Settings) -> None:
         found = {"rows": rows.height, "file": str(to)}
         answer(options, found, lambda: [Line(f"wrote {count(rows.height)} rows to {to}")])
         return
-    cells = [tuple(_cell(value) for value in row) for row in rows.iter_rows()]
-    answer(options, rows.to_dicts(), lambda: [Grid(tuple(rows.columns), cells)])
+    shown = rows.head(options.limit)
+    cells = [tuple(_cell(value) for value in row) for row in shown.iter_rows()]
+    more = [Line("there are more rows: --limit N shows N, --to FILE writes all")]
+    blocks = [Grid(tuple(rows.columns), cells), *(more if rows.height > shown.height else [])]
+    answer(options, shown.to_dicts(), lambda: blocks)
 
 
 def _impact(options: argparse.Namespace, settings: Settings) -> None:

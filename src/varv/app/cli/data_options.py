@@ -24,12 +24,12 @@ def add_data(act: Act) -> None:
     act("ls", "list the datasets")
     _add_reading(act)
     _add_judging(act)
-    _add_writing(act)
-    _add_training_sets(act)
     _add_pulling(act)
-    _add_privacy(act)
-    _add_publishing(act)
+    _add_writing(act)
     _add_tiers(act)
+    _add_publishing(act)
+    _add_training_sets(act)
+    _add_privacy(act)
 
 
 def _add_reading(act: Act) -> None:

@@ -230,7 +230,7 @@ def _add_writing(add: Any) -> None:
     told = "rows that were put aside: look, release, replace, drop"
     add_quarantine(_acts(add("quarantine", told, QUARANTINE)))
     add_contract(_acts(add("contract", "what rows must be like: show, import, export", CONTRACT)))
-    add_data(_acts(add("data", "datasets: list, pull, compare, tag, read, replace rows, vacuum", DATA)))
+    add_data(_acts(add("data", "datasets: pull, read, compare, profile, correct, archive, publish", DATA)))
     add_erase(add("erase", "let all rows about somebody go, and prove it", ERASE))
     add_features(_acts(add("features", "feature views: online, as they were served, how they do", FEATURES)))
     add_review(_acts(add("review", "answers that wait for a person: look, decide", REVIEW)))

@@ -87,15 +87,18 @@ def _blocks(one: ErasureShown) -> list[Block]:
     searched = f"; {count(one.n_files)} files were searched for the value" if one.by_value else ""
     places = dict.fromkeys((*one.n_rows, *one.places))
     numbers = {name: count(number) for name, number in one.n_rows.items()}
-    rows = [(name, numbers.get(name, ""), one.places.get(name, "")) for name in places]
+    # What became of places is put on record with the proof.
+    n_columns = 3 if one.places else 2
+    rows = [(name, numbers.get(name, ""), one.places.get(name, ""))[:n_columns] for name in places]
     left = [(place, count(number)) for place, number in one.left.items()]
     models = ", ".join(one.models)
     return [
         Heading(f"{one.erasure}: {one.dataset} by {one.column}, {done}"),
         Line(f"{count(n)} rows erased{searched}" if one.proven else f"{count(n)} rows found{searched}"),
-        *([Grid(("where", "rows", "what became of them"), rows)] if rows else []),
+        *([Grid(("where", "rows", "what became of them")[:n_columns], rows)] if rows else []),
         *([Line(f"trained on versions that held some: {models}")] if models else []),
         *([Heading("left, and not ours to remove"), Grid(("place", "times"), left)] if left else []),
+        *([Line("next: remove what is left, and run varv erase --go-on")] if left and not one.proven else []),
     ]
 
 

@@ -28,6 +28,7 @@ from varv.profiles.drift import LARGE
 from varv.profiles.reading import ColumnRead
 
 _SHOWN = (0.05, 0.5, 0.95)
+_LENGTHS = "of texts, least and greatest are lengths"
 
 
 def profile(options: argparse.Namespace, settings: Settings) -> None:
@@ -67,7 +68,8 @@ def _trained(options: argparse.Namespace, settings: Settings) -> Profiled:
 
 
 def _blocks(found: Profiled, page: str) -> list[Block]:
-    rows = [_row(one, found.profile.n_rows) for one in found.profile.columns]
+    columns = found.profile.columns
+    rows = [_row(one, found.profile.n_rows) for one in columns]
     names = ("column", "kind", "missing", "distinct", "mean", "least", "5 %", "median", "95 %", "greatest")
     tells = [
         (one.name, percent(one.share), number(one.information, 4), number(one.by_chance, 4))
@@ -80,6 +82,7 @@ def _blocks(found: Profiled, page: str) -> list[Block]:
         Heading(f"{found.dataset}, version {found.version}, {of}{window}"),
         Line(f"{count(found.profile.n_rows)} rows"),
         Grid(names, rows),
+        *([Line(_LENGTHS)] if any(one.kind == "text" and one.low is not None for one in columns) else []),
         *([told, Grid(("column", "share", "nats", "by chance"), tells)] if tells else []),
         *(moved_blocks(found.difference, found.against) if found.difference else []),
         *([Line(f"the page is {page}")] if page else []),

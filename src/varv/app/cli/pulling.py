@@ -72,20 +72,21 @@ def _pulled_here(options: argparse.Namespace, settings: Settings, asked: PullReq
 
 
 def _blocks(found: PullsDone) -> list[Block]:
-    later = "" if found.flows else "; features and labels follow when varv up runs next"
-    blocks: list[Block] = [Line(f"{_line(one)}{later}") for one in found.pulled]
+    blocks: list[Block] = [Line(_line(one, flows=found.flows)) for one in found.pulled]
     blocks += [Line(f"{one.dataset} was not pulled: {one.why}") for one in found.failed]
     return blocks or [Line("no dataset says how often it is pulled; name one")]
 
 
-def _line(one: Pulled) -> str:
+def _line(one: Pulled, *, flows: bool) -> str:
     counts = {
         "new": one.n_new,
         "changed": one.n_changed,
-        "otherwise, and left": one.n_different,
+        "different, and left": one.n_different,
         "removed": one.n_removed,
         "put aside": one.n_aside,
         "as before": one.n_known,
     }
     said = ", ".join(f"{count(n)} {what}" for what, n in counts.items() if n) or "nothing new"
-    return f"{one.dataset} is version {one.version}: {said}"
+    waits = not flows and (one.n_new or one.n_changed or one.n_removed)
+    later = "; features and labels follow when varv up runs next" if waits else ""
+    return f"{one.dataset} is version {one.version}: {said}{later}"

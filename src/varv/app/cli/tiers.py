@@ -31,6 +31,8 @@ def move_files(options: argparse.Namespace, settings: Settings) -> None:
 
     def blocks() -> list[Block]:
         why = [Heading("old enough, and kept"), Grid(("files", "for"), kept)] if kept else []
+        if options.act == "archive" and not (found.n_files or kept):
+            why = [Line("no file is old enough: one goes once all of its rows are")]
         return [Line(what), *why]
 
     answer(options, found, blocks)

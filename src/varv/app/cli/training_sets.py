@@ -32,7 +32,8 @@ def make_training_set(options: argparse.Namespace, settings: Settings) -> None:
     found = acted(settings, "dataset.training_set", asked, make, TrainingSetKept)
     recipe = found.recipe
     state = "made" if found.is_new else "was there already"
-    of = f"{count(len(recipe.features))} features of {recipe.requests}"
+    n = len(recipe.features)
+    of = f"{count(n)} feature{'' if n == 1 else 's'} of {recipe.requests}"
     head = f"{found.dataset}: {count(found.n_rows)} rows, {of}, by {recipe.mode} time; {state}"
     versions = [(name, str(version)) for name, version in recipe.datasets.items()]
     answer(options, found, lambda: [Line(head), Grid(("read", "version"), versions)])

@@ -43,7 +43,7 @@ class RemoteSource:
                 raise self._strange("after is no text")
             return Table(rows=frame_of(said.get("rows"), most_rows=MOST_ROWS), after=after)
         try:
-            return msgspec.convert(said, type=known.result)
+            return msgspec.convert(said, type=known.result, str_keys=True)
         except msgspec.ValidationError as error:
             raise self._strange(str(error)) from None
 

@@ -37,7 +37,7 @@ class SourcePulled(Event, frozen=True, kw_only=True):
         counts = {
             "new": self.n_new,
             "changed": self.n_changed,
-            "otherwise, and left": self.n_different,
+            "different, and left": self.n_different,
             "put aside": self.n_aside,
         }
         said = ", ".join(f"{count(n)} {what}" for what, n in counts.items() if n) or "nothing new"

@@ -91,8 +91,9 @@ class PullDesk:
         """
         dataset = self.declared.get(name)
         if dataset is None:
-            hint = f"the datasets are {', '.join(self.declared) or 'none'}"
-            raise NotFound("dataset", name[:80], "is not declared", hint=hint)
+            names = ", ".join(self.declared) or "none"
+            hint = f"those that a model or one of its views reads are {names}"
+            raise NotFound("dataset", name[:80], "is read by no declared model", hint=hint)
         with self._one_at_a_time:
             if self._ended.is_set():
                 raise Unavailable("server", "", "is being changed", hint="try again in a moment")

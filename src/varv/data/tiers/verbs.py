@@ -221,7 +221,7 @@ def _shown(desk: TierDesk, dataset: Dataset) -> DatasetTiers:
         dataset=dataset.name,
         archive_after="" if after is None else spoken(after),
         parts=tuple(_part(desk, dataset, part, extents) for part, extents in held.items()),
-        reached=tuple(_line(dataset, reach) for reach in desk.reached(dataset.name)),
+        reached=tuple(_line(dataset, reach) for reach in _farthest(desk.reached(dataset.name))),
     )
 
 
@@ -241,6 +241,16 @@ def _part(desk: TierDesk, dataset: Dataset, part: str, extents: Sequence[Extent]
         cold_from="" if first is None else iso(first),
         cold_to="" if last is None else iso(last),
     )
+
+
+def _farthest(reached: Sequence[Reach]) -> list[Reach]:
+    """Return of each who looks at a part how far back they look at most."""
+    found: dict[tuple[str, str], Reach] = {}
+    for one in reached:
+        last = found.setdefault((one.part, one.by), one)
+        if last.span is not None and (one.span is None or one.span > last.span):
+            found[one.part, one.by] = one
+    return list(found.values())
 
 
 def _line(dataset: Dataset, reach: Reach) -> str:

@@ -255,6 +255,9 @@ def list_online(desk: OnlineDesk, request: ListOnline) -> OnlineList:
 @verb("features.read", needs=EXPORT)
 def read_features(desk: OnlineDesk, request: ReadFeatures) -> FeaturesRead:
     """Return features of entities from the online store, with how fresh they are."""
+    if not request.entities:
+        hint = "name whose features to read, as entities; from a shell, --entity customer=4711,4712"
+        raise InvalidInput("entities", "", "are missing", hint=hint)
     lengths = {len(values) for values in request.entities.values()}
     if len(lengths) != 1 or not 0 < max(lengths) <= MOST_READ:
         hint = f"give columns of one length, {MOST_READ} entities at most"

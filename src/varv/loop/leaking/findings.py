@@ -11,7 +11,7 @@ Plain frames in, findings out. A finding warns and forbids nothing: an honest fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,12 @@ def worse_live(judged: Judgement, live: pl.DataFrame, version: int) -> LeakFindi
 
 
 def changed_rows(
-    dataset: str, key: Sequence[str], before: pl.DataFrame, after: pl.DataFrame
+    dataset: str,
+    key: Sequence[str],
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    *,
+    keyed: Collection[str] = (),
 ) -> list[LeakFinding]:
     """Return a finding for each column in which rows that were stored before now read otherwise.
 
@@ -149,8 +154,11 @@ def changed_rows(
     before, after
         The rows themselves, without what becomes known of them later: as they were stored, and as the source
         gives them now. Rows that only one of them has do not count.
+    keyed
+        Columns that are passed over: a rotated key makes other pseudonyms of the same values.
     """
-    columns = [name for name in before.columns if name in after.columns and name not in key]
+    left_out = {*key, *keyed}
+    columns = [name for name in before.columns if name in after.columns and name not in left_out]
     later = after.select(*key, *columns).unique(key, keep="first")
     paired = before.select(*key, *columns).join(later, on=list(key), suffix="~now")
     if paired.is_empty():

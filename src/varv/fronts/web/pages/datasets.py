@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -80,11 +80,30 @@ def dataset_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
         "n_held_batches": len(held),
         "stored": [_stored(part, one) for part, one in shown],
         "tags": sorted(now.datasets.history(dataset).tags.values(), key=lambda tagged: -tagged.version),
+        "archived": _archived(stored),
         "keeps": str(now.datasets.history(dataset).retention),
         "older": first + 1 if shown and first else None,
         "newer": min(before + PAGE, len(stored) + 1) if before <= len(stored) else None,
     }
     return Page(dataset, "dataset.html", data)
+
+
+def _archived(stored: Sequence[tuple[str, Extent]]) -> list[dict[str, object]]:
+    """Return what of each part lies in the archive."""
+    cold: dict[str, list[Extent]] = {}
+    for part, one in stored:
+        if one.cold:
+            cold.setdefault(part, []).append(one)
+    return [
+        {
+            "part": part,
+            "n_files": len(several),
+            "n_rows": sum(one.n_rows for one in several),
+            "first": min((one.first for one in several if one.first is not None), default=None),
+            "last": max((one.last for one in several if one.last is not None), default=None),
+        }
+        for part, several in sorted(cold.items())
+    ]
 
 
 def impact_page(now: Reading, dataset: str, query: Mapping[str, str]) -> Page:
