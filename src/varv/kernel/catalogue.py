@@ -235,7 +235,7 @@ class Catalogue(msgspec.Struct):
         """
         every, found = {**{one.name: one for one in self.ever()}, **self.left}, list[Extent]()
         for one in extents:
-            if not one.erased or (one.last_number > upto and not one.counts):
+            if not one.erased or (one.remains and one.last_number > upto and not one.counts):
                 found.append(one)
             elif (last := _last_remains(one, every)) is not None:
                 name, digest, n_rows = last

@@ -79,6 +79,17 @@ def test_what_remains_is_told_where_a_version_ends_inside_a_file(home):
     }
 
 
+def test_nothing_remains_where_a_version_ends_inside_a_file_of_one_subject(tmp_path):
+    home = People(tmp_path / "home")
+    home.datasets.commit(home.datasets.register(home.dataset))
+    for number in range(1, 4):
+        home.datasets.append(home.dataset, "at", base((f"k{number}", number, ANA, 30)), segment=f"w-{number}")
+    home.compact()
+    assert erased(home).proven is not None
+    assert [home.ids(number, remaining=True) for number in (1, 2, 3)] == [set(), set(), set()]
+    home.close()
+
+
 def test_what_is_left_of_a_version_goes_with_it_and_not_before(home):
     versions = Versions(home.datasets, home.views, home.ledger, home.clock)
     versions.tag(Reference("people", version=7), "named")
