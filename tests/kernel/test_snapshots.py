@@ -114,6 +114,7 @@ def told(caplog):
     """What was logged, by action, with its facts."""
     logger = logging.getLogger("varv")
     before, logger.propagate = logger.propagate, True
+    caplog.set_level(logging.INFO, "varv")
     yield lambda: [(one.getMessage(), getattr(one, "facts", {})) for one in caplog.records]
     logger.propagate = before
 
@@ -176,7 +177,9 @@ def test_a_file_that_is_cut_or_goes_on_is_passed_over(written, size, more):
     world.files[0].write_bytes(whole)
 
 
-def test_those_of_another_version_home_ledger_or_name_are_passed_over_and_it_is_said(world, tmp_path, told):
+def test_those_of_another_version_home_ledger_or_name_are_passed_over_and_it_is_said(
+    world, tmp_path, told, caplog
+):
     world.write(1)
     other, _ = ledger_of(another_folder(tmp_path), [1, 9, 9])
     assert world.number(ledger=other) is None
@@ -191,6 +194,8 @@ def test_those_of_another_version_home_ledger_or_name_are_passed_over_and_it_is_
     assert "not of this ledger" in why[0]
     assert "another version" in why[1]
     assert "lost its key" in why[2]
+    # An upgrade is nothing to be warned of.
+    assert [one.levelname for one in caplog.records] == ["WARNING", "INFO", "WARNING", "WARNING"]
 
 
 def another_folder(tmp_path):

@@ -59,6 +59,7 @@ _MUCH = 1 << 20
 _TEXTS_AT_ONCE = 4096
 _ARRAY, _TEXTS, _FRAME = 1, 2, 3
 _LOG = logging.getLogger(__name__)
+_OTHER = "was made by another version"
 
 State = TypeVar("State", bound=msgspec.Struct)
 
@@ -198,7 +199,9 @@ class Snapshots:
             if not isinstance(found, str):
                 self._given.add(found.lies_in)
                 return found
-            log(_LOG, logging.WARNING, "snapshot.passed_over", file=path.name, why=found)
+            # After an upgrade there is one of before of everything.
+            level = logging.INFO if found.startswith(_OTHER) else logging.WARNING
+            log(_LOG, level, "snapshot.passed_over", file=path.name, why=found)
         return None
 
     @property
@@ -251,7 +254,7 @@ class Snapshots:
         try:
             header = msgspec.msgpack.decode(lies_in.bytes(start, index_size), type=_Header)
             if (header.name, header.fingerprint) != (name, self._fingerprint):
-                return f"was made by another version: {header.fingerprint}"
+                return f"{_OTHER}: {header.fingerprint}"
             state = msgspec.msgpack.decode(header.state, type=kind, ext_hook=_Reader(lies_in).decoded)
         except (msgspec.MsgspecError, ValueError, pl.exceptions.PolarsError) as error:
             return f"does not read: {error}"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
+import sys
 from keyword import iskeyword
 
 import msgspec
 
 from varv.app.settings import load_settings, return_memory, share_processors
+from varv.kernel.clock import SystemClock
 from varv.kernel.errors import VarvError
+from varv.kernel.observe import start_logging
 
 MODULES = {
     "init": "running",
@@ -58,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     share_processors()
     return_memory()
     loaded = load_settings({name: getattr(options, name, None) for name in FLAGS})
+    start_logging("text", sys.stderr, SystemClock(), level=logging.WARNING)
     module = importlib.import_module(f"varv.app.cli.{MODULES[options.command]}")
     # A function cannot have the name of a word of Python.
     name = f"{options.command}_" if iskeyword(options.command) else options.command
