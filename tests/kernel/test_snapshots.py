@@ -194,6 +194,7 @@ def test_those_of_another_version_home_ledger_or_name_are_passed_over_and_it_is_
     assert "not of this ledger" in why[0]
     assert "another version" in why[1]
     assert "lost its key" in why[2]
+    assert "something else" in why[3]
     # An upgrade is nothing to be warned of.
     assert [one.levelname for one in caplog.records] == ["WARNING", "INFO", "WARNING", "WARNING"]
 

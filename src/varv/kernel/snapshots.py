@@ -253,7 +253,9 @@ class Snapshots:
             return "is of another form"
         try:
             header = msgspec.msgpack.decode(lies_in.bytes(start, index_size), type=_Header)
-            if (header.name, header.fingerprint) != (name, self._fingerprint):
+            if header.name != name:
+                return f"is of something else: {header.name}"
+            if header.fingerprint != self._fingerprint:
                 return f"{_OTHER}: {header.fingerprint}"
             state = msgspec.msgpack.decode(header.state, type=kind, ext_hook=_Reader(lies_in).decoded)
         except (msgspec.MsgspecError, ValueError, pl.exceptions.PolarsError) as error:
