@@ -199,8 +199,10 @@ def expected_of(world, who, when):
     """Compute what `small_features` say, row by row, from all that there is to know."""
     known = [r for r in world if r["done_at"] is not None and r["who"] == who and who is not None]
     values = {}
+    # An outcome of the very instant of its row counts a microsecond later.
+    known = [{**r, "seen": r["done_at"] + (r["done_at"] == r["at"])} for r in known]
     for text, span in (("3m", 3 * MINUTE), ("1h", HOUR)):
-        late = [r["late"] for r in known if when - span < r["done_at"] <= when and r["late"] is not None]
+        late = [r["late"] for r in known if when - span < r["seen"] <= when and r["late"] is not None]
         values[f"w.late_mean_{text}"] = np.float32(sum(late) / len(late)) if late else None
         values[f"w.late_count_{text}"] = float(len(late))
     # Rows of before the request, whose own dataset this is.

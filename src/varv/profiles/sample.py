@@ -52,10 +52,7 @@ def sampled(rows: pl.DataFrame, scale: Scale, bound: np.uint64 | None = None) ->
         rows, hashes = rows[places], hashes[places]
     chosen = least(hashes, ROWS)
     places = np.flatnonzero(hashes <= chosen[-1]) if len(chosen) else np.empty(0, np.int64)
-    own = hashes[places]
-    order = np.argsort(own, kind="stable")
-    unique, first, counts = np.unique(own[order], return_index=True, return_counts=True)
-    taken = rows[places[order][first]]
+    taken = rows[places]
     numbers, texts = dict[str, np.ndarray](), dict[str, list[str | None]]()
     for one in scale.columns:
         if one.private or one.kind == OTHER:
@@ -64,12 +61,55 @@ def sampled(rows: pl.DataFrame, scale: Scale, bound: np.uint64 | None = None) ->
             texts[one.name] = taken[one.name].cast(pl.String).to_list()
         else:
             numbers[one.name] = _as_floats(taken[one.name], one.kind)
-    return Sample(unique, counts.astype(np.int64), numbers, texts)
+    return _one_of_each(hashes[places], np.ones(len(places), np.int64), numbers, texts)
+
+
+def _one_of_each(
+    hashes: Hashes,
+    counts: npt.NDArray[np.int64],
+    numbers: dict[str, np.ndarray],
+    texts: dict[str, list[str | None]],
+) -> Sample:
+    """Return the rows with the least hashes, each once. Where rows of one key differ, the least values stand,
+    whichever came first.
+    """
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    summed = np.bincount(inverse, counts, len(unique)).astype(np.int64)
+    if len(unique) < len(hashes):
+        _settle(first, inverse, numbers, texts)
+    kept = first[:ROWS]
+    chosen = {name: [several[place] for place in kept.tolist()] for name, several in texts.items()}
+    return Sample(unique[:ROWS], summed[:ROWS], {name: of[kept] for name, of in numbers.items()}, chosen)
+
+
+def _settle(
+    first: npt.NDArray[np.int64],
+    inverse: npt.NDArray[np.int64],
+    numbers: Mapping[str, np.ndarray],
+    texts: Mapping[str, list[str | None]],
+) -> None:
+    """Let the least of the rows with one hash be the first, where they differ."""
+    columns = [*numbers.values()]
+    for several in texts.values():
+        ranks = pl.Series(several, dtype=pl.String).rank("dense").fill_null(0)
+        columns.append(ranks.to_numpy().astype(np.float64))
+    differ = np.zeros(len(inverse), np.bool_)
+    for values in columns:
+        others = values[first][inverse]
+        differ |= (values != others) & ~(np.isnan(values) & np.isnan(others))
+    if not differ.any():
+        return
+    contested = np.flatnonzero(np.isin(inverse, inverse[differ]))
+    order = contested[np.lexsort([*(of[contested] for of in reversed(columns)), inverse[contested]])]
+    groups, leaders = np.unique(inverse[order], return_index=True)
+    first[groups] = order[leaders]
 
 
 def _as_floats(column: pl.Series, kind: str) -> npt.NDArray[np.float64]:
     found = np.full(column.len(), np.nan)
-    found[column.is_not_null().to_numpy()] = numbers_of(column.drop_nulls(), kind)
+    # The sum has one zero and one form of what is no number.
+    found[column.is_not_null().to_numpy()] = numbers_of(column.drop_nulls(), kind) + 0.0
+    found[np.isnan(found)] = np.nan
     return found
 
 
@@ -103,21 +143,14 @@ def merged_samples(several: Sequence[Sample]) -> Sample:
     ]
     hashes = np.concatenate([one.hashes[:size] for one, size in zip(several, sizes, strict=True)])
     counts = np.concatenate([one.counts[:size] for one, size in zip(several, sizes, strict=True)])
-    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    summed = np.bincount(inverse, counts, len(unique)).astype(np.int64)
-    kept = first[:ROWS]
     cut = list(zip(several, sizes, strict=True))
     numbers = {
-        name: np.concatenate([one.numbers[name][:size] for one, size in cut])[kept]
-        for name in several[0].numbers
+        name: np.concatenate([one.numbers[name][:size] for one, size in cut]) for name in several[0].numbers
     }
-    texts = {name: _texts([one.texts[name][:size] for one, size in cut], kept) for name in several[0].texts}
-    return Sample(unique[:ROWS], summed[:ROWS], numbers, texts)
-
-
-def _texts(several: Sequence[list[str | None]], kept: npt.NDArray[np.int64]) -> list[str | None]:
-    together = [text for one in several for text in one]
-    return [together[place] for place in kept.tolist()]
+    texts = {
+        name: [text for one, size in cut for text in one.texts[name][:size]] for name in several[0].texts
+    }
+    return _one_of_each(hashes, counts, numbers, texts)
 
 
 def sample_quantile(sample: Sample, name: str, share: float, low: float, high: float) -> float | None:
