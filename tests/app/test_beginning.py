@@ -46,6 +46,14 @@ def test_only_several_workers_are_forked():
     several.close()
 
 
+def test_none_is_forked_where_a_sandbox_gives_no_handles(monkeypatch):
+    def refused(_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    assert isinstance(beginner_for(2), Starts)
+
+
 def test_a_forked_worker_ends_when_its_orders_do(forks, listener):
     begun = forks.begin(listener)
     assert psutil.Process(begun.process.pid).ppid() == fork_server_of(os.getpid()).pid

@@ -59,7 +59,16 @@ class Beginner(Protocol):
 
 def beginner_for(n_workers: int) -> Beginner:
     """Return what begins the processes of so many workers."""
-    return Forks() if n_workers > 1 and hasattr(os, "pidfd_open") else Starts()
+    return Forks() if n_workers > 1 and _has_handles() else Starts()
+
+
+def _has_handles() -> bool:
+    """Return whether the system has handles of processes, and lets us have them: a sandbox may not."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 class Starts:
