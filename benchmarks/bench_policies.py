@@ -31,7 +31,6 @@ import varv
 from served import VARV
 from varv.adapters.runtimes import installed_runtimes
 from varv.app.compose import open_home
-from varv.app.regrets import restore
 from varv.app.replaying import PolicyReplay
 from varv.home.comparison import PolicyRun
 from varv.home.feed import Feed
@@ -89,7 +88,7 @@ def matrix(replay: Replay, folder: Path) -> WeeklyLosses:
     model = varv.Policy("refitted", train=refitted()).of(replay.models[0])
     home = open_home(folder, [plan_of(model)], VirtualClock(replay.until), durability="process")
     parts, blobs, runtimes = home.models[model.name], FolderBlobs(folder / "fits"), installed_runtimes()
-    restore(home, parts)
+    home.restore(parts)
     cache = StepCache(folder / "found", blobs)
     candidates = Candidates(home.datasets, blobs, cache, runtimes, DirectFits(runtimes))
     asked = parts.predictions.labelled(replay.train_at, replay.until, known_by=replay.until).select("key")

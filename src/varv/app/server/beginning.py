@@ -19,6 +19,9 @@ from typing import IO, NamedTuple, Protocol
 from varv.app.server.fork_server import FORK, PID_BYTES
 from varv.kernel.errors import Unavailable
 
+BEGINS_WITHIN_S = 120.0
+"""How long a fork may take, with the imports before the first one."""
+
 
 class Process(Protocol):
     """A process that runs, or has ended."""
@@ -152,6 +155,8 @@ class _Forked:
 
 def _fork_server() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair()
+    # One that hangs is started again, like one that has died.
+    ours.settimeout(BEGINS_WITHIN_S)
     with theirs:
         command = [sys.executable, "-m", "varv.app.server.fork_server"]
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)

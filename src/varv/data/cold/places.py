@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from varv.kernel.blobs import CHUNK_BYTES, Draft, FolderBlobs
 from varv.kernel.codec import Digest
 from varv.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from varv.kernel.faults import Faults
+from varv.kernel.object_stores import reaching
 from varv.kernel.plugins import required
 from varv.kernel.scratch import Scratch
 from varv.kernel.storage import storing
@@ -87,10 +89,8 @@ class ObjectArchive:
         self._library = required("obstore", kind="archive", name=place, extra="objects")
         scheme, _, rest = place.partition("://")
         bucket, _, self._below = rest.partition("/")
-        try:
+        with self._reaching():
             self._store = self._library.store.from_url(f"{scheme}://{bucket}")
-        except Exception as error:  # noqa: BLE001 - the library has many of its own
-            self._fail(error)
 
     def draft(self) -> ObjectDraft:
         """Return a blob that is still being written."""
@@ -111,39 +111,35 @@ class ObjectArchive:
 
     def has(self, name: Digest) -> bool:
         """Return whether the bytes of a digest are stored."""
-        try:
-            self._library.head(self._store, self._path(name))
-        except FileNotFoundError:
-            return False
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
+        with self._reaching():
+            try:
+                self._library.head(self._store, self._path(name))
+            except FileNotFoundError:
+                return False
         return True
 
     def delete(self, name: Digest) -> None:
         """Forget the bytes of a digest; forgetting them again is harmless."""
-        try:
+        with self._reaching(), suppress(FileNotFoundError):
             self._library.delete(self._store, self._path(name))
-        except FileNotFoundError:
-            pass
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
 
     def _put(self, name: Digest, file: Path) -> None:
-        try:
+        with self._reaching():
             self._library.put(self._store, self._path(name), file)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
 
     def _stream(self, name: Digest) -> Iterator[bytes]:
-        try:
-            for part in self._library.get(self._store, self._path(name)).stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(part)
-        except FileNotFoundError:
-            raise NotFound("blob", self._shown(name), hint=_REPAIR) from None
-        except GeneratorExit:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
+        with self._reaching():
+            try:
+                parts = self._library.get(self._store, self._path(name)).stream(min_chunk_size=CHUNK_BYTES)
+            except FileNotFoundError:
+                raise NotFound("blob", self._shown(name), hint=_REPAIR) from None
+        # Whoever takes the parts fails by itself, so only what the store does is within.
+        while True:
+            with self._reaching():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield bytes(part)
 
     def _path(self, name: Digest) -> str:
         inside = f"{name[:2]}/{name[2:]}"
@@ -152,10 +148,12 @@ class ObjectArchive:
     def _shown(self, name: Digest) -> str:
         return f"{self._place}/{name[:2]}/{name[2:]}"
 
-    def _fail(self, error: Exception) -> NoReturn:
-        why = " ".join(str(error).split())[:300]
+    def _reaching(self) -> AbstractContextManager[None]:
+        return reaching(self._library, self._refused)
+
+    def _refused(self, why: str) -> Unavailable:
         hint = "it is reached as its own tools do, by AWS_... and the like in the environment"
-        raise Unavailable("archive", self._place, "cannot be reached", why=why, hint=hint) from None
+        return Unavailable("archive", self._place, "cannot be reached", why=why, hint=hint)
 
 
 class ObjectDraft:

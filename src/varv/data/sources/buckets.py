@@ -11,9 +11,11 @@ from typing import Any
 
 from varv.data.sources.folders import Landed
 from varv.kernel.clock import Instant
-from varv.kernel.errors import InvalidDeclaration, Unavailable, VarvError
+from varv.kernel.errors import InvalidDeclaration, Unavailable
+from varv.kernel.object_stores import reaching
 from varv.kernel.plugins import required
 from varv.kernel.scratch import Scratch
+from varv.kernel.storage import storing
 from varv.kernel.variables import filled_in, names_in, scrubbed
 
 _SECRETS = ("secret", "key", "token", "password")
@@ -62,10 +64,8 @@ class Bucket:
         appears whole, so none has to be waited for.
         """
         module, store = self._store()
-        try:
+        with reaching(module, self._refused):
             listed = [one for several in module.list(store, self._inside(self._listed)) for one in several]
-        except Exception as error:  # noqa: BLE001 - the library has many of its own
-            raise self._unreached(error) from None
         start = len(self._inside("x")) - 1
         return sorted(Landed(str(one["path"])[start:], _mark(one)) for one in listed)
 
@@ -73,13 +73,16 @@ class Bucket:
         """Return an object as a file in a scratch folder, in the place of the one that was there."""
         module, store = self._store()
         place = scratch.path / f"object{''.join(Path(name).suffixes[-2:])}"
-        try:
-            with place.open("wb") as file:
-                for piece in module.get(store, self._inside(name)).stream():
-                    file.write(bytes(piece))
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._unreached(error) from None
-        return place
+        with reaching(module, self._refused):
+            pieces = module.get(store, self._inside(name)).stream()
+        # A disk that is full here is not the store's fault.
+        with storing("file", place), place.open("wb") as file:
+            while True:
+                with reaching(module, self._refused):
+                    piece = next(pieces, None)
+                if piece is None:
+                    return place
+                file.write(bytes(piece))
 
     def _inside(self, name: str) -> str:
         return "/".join(filter(None, (self._prefix, name)))
@@ -93,20 +96,16 @@ class Bucket:
             name: filled_in(value, kind="source", name=self._identity)
             for name, value in self._options.items()
         }
-        try:
-            # Plain HTTP goes only where an endpoint says so itself.
-            client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
-            place = "file:///" if self._scheme == "file" else f"{self._scheme}://{self._root}"
+        # Plain HTTP goes only where an endpoint says so itself.
+        client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
+        place = "file:///" if self._scheme == "file" else f"{self._scheme}://{self._root}"
+        with reaching(module, self._refused):
             store = module.store.from_url(place, config=options or None, client_options=client or None)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._unreached(error) from None
         self._opened = module, store
         return self._opened
 
-    def _unreached(self, error: Exception) -> VarvError:
-        if isinstance(error, VarvError):
-            return error
-        why = scrubbed(" ".join(str(error).split())[:300], self._options.values())
+    def _refused(self, why: str) -> Unavailable:
+        why = scrubbed(why, self._options.values())
         return Unavailable("source", self._identity, "cannot be read", why=why)
 
 
